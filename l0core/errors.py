@@ -1,0 +1,84 @@
+"""Everything the engine refuses, and every way a run can fail.
+
+    L0Error
+    ├── InvalidInput              a problem that cannot be taken as it is
+    │   ├── InvalidMatrix         its sparse structure is broken
+    │   ├── ShapeMismatch         two of its arrays do not fit together
+    │   └── NonfiniteInput        NaN or infinity where a number is needed
+    ├── InvalidHyperparameter     a setting outside its range, or two that exclude one another
+    ├── InfeasibleBudget          the record budget cannot be met
+    ├── Diverged                  the loss is no longer a number
+    └── CheckpointIncompatible    a checkpoint of another problem or engine
+
+Each class has a stable `code`, the one the HTTP surface shows. `pointer` is the JSON pointer of the field meant.
+"""
+
+from typing import ClassVar
+
+
+class L0Error(Exception):
+    """Base of every error the engine raises on purpose."""
+
+    code: ClassVar[str] = "engine_error"
+
+    def __init__(self, message: str, *, pointer: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+
+
+class InvalidInput(L0Error):
+    """A field of a problem has a value that cannot be used."""
+
+    code = "invalid_input"
+
+
+class InvalidMatrix(InvalidInput):
+    """A sparse matrix whose structure is broken."""
+
+    code = "invalid_matrix"
+
+
+class ShapeMismatch(InvalidInput):
+    """Two arrays of a problem do not fit together."""
+
+    code = "shape_mismatch"
+
+
+class NonfiniteInput(InvalidInput):
+    """NaN or infinity where a finite number is needed."""
+
+    code = "nonfinite_input"
+
+
+class InvalidHyperparameter(L0Error):
+    """A hyperparameter outside its range, or two that exclude one another."""
+
+    code = "invalid_hyperparameter"
+
+
+class InfeasibleBudget(L0Error):
+    """A record budget that the problem cannot meet."""
+
+    code = "infeasible_budget"
+
+    def __init__(self, message: str, *, budget: int, available: int) -> None:
+        super().__init__(message, pointer="/hyperparameters/record_budget")
+        self.budget = budget
+        self.available = available
+
+
+class Diverged(L0Error):
+    """The loss stopped being a number."""
+
+    code = "diverged"
+
+    def __init__(self, message: str, *, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+
+
+class CheckpointIncompatible(L0Error):
+    """A checkpoint that belongs to another problem, other hyperparameters or another engine."""
+
+    code = "checkpoint_incompatible"
