@@ -1,0 +1,122 @@
+"""The hyperparameters of a calibration: the one source for API, command line, worker and documentation.
+
+Each is documented under its field, once: what it means, its unit, its usual range, what happens at the ends. A name
+that is not here is refused, never ignored.
+"""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
+DEFAULT_LAMBDA_SHARE = 0.1
+BUDGET_MIN_WEIGHT_RATIO = 0.01
+
+
+class CalibrationHyperparameters(BaseModel):
+    """How a calibration selects units and fits their weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    lambda_l0: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price of one unit in the summed loss. Higher keeps fewer units; 0 keeps all. "
+        "Excludes `lambda_share` and `record_budget`.",
+    )
+    lambda_share: float | None = Field(
+        default=None,
+        ge=0,
+        description="The same price, free of the problem's size: lambda_l0 = lambda_share * (sum of the targets' "
+        f"weights) / units. {DEFAULT_LAMBDA_SHARE} when none of the three is given.",
+    )
+    record_budget: int | None = Field(
+        default=None, ge=1, description="Exact number of units with a positive weight at the end."
+    )
+    lambda_l2: float = Field(
+        default=0.0, ge=0, description="Price of the sum of squared weights in units of the survey's weights squared."
+    )
+    learning_rate: float = Field(
+        default=0.1, gt=0, le=10, description="Adam's step on log-weights and gate locations; 0.01 to 0.3 is usual."
+    )
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="`cosine` falls from `learning_rate` to 0 over the epochs; `constant` stays."
+    )
+    epochs: int = Field(default=500, ge=1, le=10_000_000, description="Passes over the matrix; 250 to 2,000 is usual.")
+    loss: Literal["relative", "squared"] = Field(
+        default="relative",
+        description="`relative`: squared error over the target's scale; `squared`: squared error in the target's unit.",
+    )
+    beta: float = Field(
+        default=0.35, gt=0, le=10, description="Temperature of the gates; lower is closer to open-or-closed."
+    )
+    gamma: float = Field(default=-0.1, lt=0, ge=-10, description="Lower end of the stretch.")
+    zeta: float = Field(default=1.1, gt=1, le=10, description="Upper end of the stretch.")
+    init_keep_prob: float = Field(
+        default=0.999, gt=0, lt=1, description="sigmoid(log_alpha) at the start; near 1 starts with every gate open."
+    )
+    log_weight_jitter_sd: float = Field(
+        default=0.0, ge=0, le=10, description="Spread of the noise added once to the logarithms of the weights."
+    )
+    log_alpha_jitter_sd: float = Field(
+        default=0.01, ge=0, le=10, description="Spread of the noise added once to the gate locations; breaks ties."
+    )
+    normalize_groups: bool = Field(
+        default=True, description="Divide each target's weight by the size of its group, so that groups count alike."
+    )
+    group_multipliers: dict[str, float] = Field(
+        default_factory=dict, description="Factor on the targets of a group, by group number; 1 where none is given."
+    )
+    refit: bool = Field(
+        default=True, description="After the selection, fit the weights of the chosen units exactly (convex, float64)."
+    )
+    max_weight_ratio: float | None = Field(
+        default=None, gt=0, description="Upper bound of calibrated over design weight in the refit; none by default."
+    )
+    min_weight_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        description="Lower bound of calibrated over design weight of a kept unit in the refit; "
+        f"0, or {BUDGET_MIN_WEIGHT_RATIO} with a budget so that all its units stay above zero.",
+    )
+    zero_prior: Literal["drop", "floor"] = Field(
+        default="drop",
+        description="Units of design weight 0: `drop` never keeps them, `floor` gives them the smallest positive one.",
+    )
+    gradient: Literal["expected", "sampled"] = Field(
+        default="expected",
+        description="`expected`: the expected loss in closed form, no noise; `sampled`: one draw of gates an epoch.",
+    )
+    selector: Literal["auto", "gates"] = Field(
+        default="auto", description="How units are chosen; `auto` takes what suits the problem."
+    )
+
+    @model_validator(mode="after")
+    def _one_size_control(self) -> Self:
+        given = [name for name in _SIZE_CONTROLS if getattr(self, name) is not None]
+        if len(given) > 1:
+            msg = f"{' and '.join(given)} exclude one another: give one of {', '.join(_SIZE_CONTROLS)}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _refit_settings_need_a_refit(self) -> Self:
+        bounds = [n for n in ("max_weight_ratio", "min_weight_ratio") if getattr(self, n) is not None]
+        if bounds and not self.refit:
+            msg = f"{bounds[0]} bounds the weights of the refit, and refit is false: drop one of the two"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _ratios_leave_room(self) -> Self:
+        if self.max_weight_ratio is not None and self.floor_ratio > self.max_weight_ratio:
+            msg = f"min_weight_ratio {self.floor_ratio} is above max_weight_ratio {self.max_weight_ratio}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def floor_ratio(self) -> float:
+        """The lower bound of w/d that the refit uses."""
+        if self.min_weight_ratio is not None:
+            return self.min_weight_ratio
+        return BUDGET_MIN_WEIGHT_RATIO if self.record_budget is not None else 0.0

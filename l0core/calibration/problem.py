@@ -1,0 +1,225 @@
+"""A calibration problem: targets, a sparse matrix, design weights. Validated once, then trusted everywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from l0core import arrays, matrices
+from l0core.arrays import Axis, FloatArray
+from l0core.calibration.findings import structural_findings
+from l0core.canonical import Content
+from l0core.errors import InvalidInput, ShapeMismatch
+from l0core.findings import Finding
+
+KIND_NAME = "calibration"
+_NAME_LENGTH = 1_000
+_SMALL_SHARE = 0.001  # a target below this share of the totals it is made of is measured against that share
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationProblem:
+    """Q targets over N units. `matrix` is Q x N float64 CSR; every array is finite and of the length its name says.
+
+    `groups`, `scales` and `tolerances` are None when not given. Build one with `CalibrationProblem.build`.
+    """
+
+    matrix: sp.csr_array
+    targets: FloatArray
+    design_weights: FloatArray
+    names: tuple[str, ...]
+    target_weights: FloatArray
+    holdout: NDArray[np.bool_]
+    groups: NDArray[np.int64] | None = None
+    scales: FloatArray | None = None
+    tolerances: FloatArray | None = None
+    input_findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        matrix: object,
+        targets: ArrayLike,
+        *,
+        initial_weights: ArrayLike | None = None,
+        target_names: Sequence[str] | None = None,
+        target_groups: ArrayLike | None = None,
+        target_weights: ArrayLike | None = None,
+        target_scales: ArrayLike | None = None,
+        target_tolerances: ArrayLike | None = None,
+        holdout: ArrayLike | None = None,
+    ) -> Self:
+        """Check everything and give the problem; raises InvalidInput (see `l0core.errors`) naming the first fault.
+
+        `matrix` is any scipy sparse or dense 2-D array, or unchecked parts (`l0core.matrices`).
+
+        >>> problem = CalibrationProblem.build([[1.0, 1.0], [0.0, 2.0]], [10.0, 8.0], initial_weights=[3, 5])
+        >>> problem.n_targets, problem.n_units, problem.nnz
+        (2, 2, 3)
+        """
+        raw = matrix if isinstance(matrix, matrices.RawMatrix) else matrices.parts(matrix)
+        canonical, notes = matrices.canonical(raw)
+        q, n = canonical.shape
+        per_target = Axis(length=q, noun="rows of the matrix")
+        return cls(
+            matrix=canonical,
+            targets=arrays.vector(targets, name="targets", axis=per_target),
+            design_weights=_design_weights(initial_weights, n),
+            names=_names(target_names, q),
+            target_weights=_positive(
+                np.ones(q) if target_weights is None else target_weights, "target_weights", per_target
+            ),
+            holdout=_holdout(holdout, per_target),
+            groups=_optional_groups(target_groups, per_target),
+            scales=_optional_positive(target_scales, "target_scales", per_target),
+            tolerances=_optional_positive(target_tolerances, "target_tolerances", per_target),
+            input_findings=tuple(notes),
+        )
+
+    @property
+    def n_targets(self) -> int:
+        """Q, held-out targets included."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def n_units(self) -> int:
+        """N."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def nnz(self) -> int:
+        """Stored nonzeros."""
+        return int(self.matrix.nnz)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What the service shows beside a problem's id."""
+        return {"n_targets": self.n_targets, "n_units": self.n_units, "nnz": self.nnz}
+
+    @cached_property
+    def scale(self) -> FloatArray:
+        """What each target's error is measured against: max(|value|, 0.001 sum_j |M_ij| d_j), or 1 if both are 0."""
+        scale = np.maximum(np.abs(self.targets), _SMALL_SHARE * (abs(self.matrix) @ self.design_weights))
+        return np.where(scale > 0, scale, 1.0)
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What is wrong or doubtful: mended input first, then the structural findings (linear in the nonzeros)."""
+        return [*self.input_findings, *structural_findings(self)]
+
+    def estimates(self, weights: FloatArray) -> FloatArray:
+        """Give M w in float64, one number a target."""
+        return np.asarray(self.matrix @ weights, dtype=np.float64)
+
+    def relative_errors(self, estimates: FloatArray) -> FloatArray:
+        """Give (estimate - value) / scale, the meaning of `relative_error` everywhere."""
+        return (estimates - self.targets) / self.scale
+
+    @cached_property
+    def content(self) -> Content:
+        """The problem as named arrays and values, defaults filled in."""
+        named: dict[str, NDArray[Any] | None] = {
+            "indptr": self.matrix.indptr,
+            "indices": self.matrix.indices,
+            "data": self.matrix.data,
+            "targets": self.targets,
+            "initial_weights": self.design_weights,
+            "target_weights": self.target_weights,
+            "holdout": self.holdout.astype(np.int64),
+            "target_groups": self.groups,
+            "target_scales": self.scales,
+            "target_tolerances": self.tolerances,
+        }
+        given = {name: array for name, array in named.items() if array is not None}
+        return Content(kind=KIND_NAME, arrays=given, values={"n_units": self.n_units, "target_names": list(self.names)})
+
+    @cached_property
+    def sha256(self) -> str:
+        """The content address: the same numbers give the same digest in whatever form they were sent."""
+        return self.content.sha256()
+
+    def save(self, path: Path) -> None:
+        """Write the problem to one safetensors file."""
+        self.content.save(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote, trusting it: it was validated when it was built."""
+        content = Content.load(path)
+        held, names = content.arrays, tuple(content.values["target_names"])
+        shape = (len(names), content.values["n_units"])
+        return cls(
+            matrix=sp.csr_array((held["data"], held["indices"], held["indptr"]), shape=shape),
+            targets=held["targets"],
+            design_weights=held["initial_weights"],
+            names=names,
+            target_weights=held["target_weights"],
+            holdout=held["holdout"].astype(np.bool_),
+            groups=held.get("target_groups"),
+            scales=held.get("target_scales"),
+            tolerances=held.get("target_tolerances"),
+        )
+
+
+def _design_weights(values: ArrayLike | None, n: int) -> FloatArray:
+    if values is None:
+        return np.ones(n)
+    weights = arrays.vector(
+        values,
+        name="initial_weights",
+        axis=Axis(length=n, noun="columns of the matrix"),
+        rule=lambda w: w >= 0,
+        need="must be 0 or more",
+    )
+    if not weights.any():
+        raise InvalidInput("initial_weights are all 0; at least one unit needs a weight", pointer="/initial_weights")
+    return weights
+
+
+def _names(names: Sequence[str] | None, q: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"target_{i}" for i in range(q))
+    if len(names) != q:
+        raise ShapeMismatch(
+            f"target_names has {len(names)} names; the matrix has {q} rows, one a target", pointer="/target_names"
+        )
+    for i, name in enumerate(names):
+        _check_name(name, i)
+    return tuple(names)
+
+
+def _check_name(name: object, i: int) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_LENGTH:
+        raise InvalidInput(
+            f"target_names[{i}] must be a text of 1 to {_NAME_LENGTH} characters", pointer=f"/target_names/{i}"
+        )
+    if not name.isprintable():
+        raise InvalidInput(
+            f"target_names[{i}] holds a control character or half a surrogate", pointer=f"/target_names/{i}"
+        )
+
+
+def _positive(values: ArrayLike, name: str, per_target: Axis) -> FloatArray:
+    return arrays.vector(values, name=name, axis=per_target, rule=lambda v: v > 0, need="must be above 0")
+
+
+def _optional_positive(values: ArrayLike | None, name: str, per_target: Axis) -> FloatArray | None:
+    return None if values is None else _positive(values, name, per_target)
+
+
+def _optional_groups(values: ArrayLike | None, per_target: Axis) -> NDArray[np.int64] | None:
+    return None if values is None else arrays.integers(values, name="target_groups", axis=per_target)
+
+
+def _holdout(values: ArrayLike | None, per_target: Axis) -> NDArray[np.bool_]:
+    if values is None:
+        return np.zeros(per_target.length, dtype=np.bool_)
+    held = arrays.booleans(values, name="holdout", axis=per_target)
+    if held.all():
+        raise InvalidInput("holdout leaves out every target; at least one must stay in the fit", pointer="/holdout")
+    return held

@@ -1,0 +1,117 @@
+"""What every kind of job declares of itself, and what its results can do. Torch-free: `run` is named, loaded late."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, Self, cast
+
+from pydantic import BaseModel
+
+from l0core.context import RunContext, Stopped
+from l0core.findings import Finding
+
+
+class Problem(Protocol):
+    """A validated, content-addressed problem of some kind."""
+
+    @property
+    def sha256(self) -> str:
+        """The content address."""
+        ...
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What is shown beside its id."""
+        ...
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong or doubtful with it."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it to one file."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One file of a result."""
+
+    path: Path
+    content_type: str
+
+    @property
+    def name(self) -> str:
+        """Its public name."""
+        return self.path.name
+
+
+class Result(Protocol):
+    """What a run that was not stopped gives."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The result in numbers."""
+        ...
+
+    def target_rows(self) -> Iterator[dict[str, Any]]:
+        """One row a target; none where the kind has no targets."""
+        ...
+
+    def write(self, folder: Path) -> list[Artifact]:
+        """Write every artifact into `folder`."""
+        ...
+
+
+class Run(Protocol):
+    """A kind's engine."""
+
+    def __call__(self, problem: Any, hyperparameters: Any, context: RunContext) -> Result | Stopped:
+        """Run to the end, or to where the context says stop."""
+        ...
+
+
+class ProblemType(Protocol):
+    """The class of a kind's problems, as the service uses it."""
+
+    def build(self, **inputs: object) -> Problem:
+        """Validate the inputs and give the problem."""
+        ...
+
+    def load(self, path: Path) -> Problem:
+        """Read a saved problem."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of job. `problem` and `run` are "module:name", imported when first asked for."""
+
+    name: str
+    summary: str
+    hyperparameters: type[BaseModel]
+    inputs: type[BaseModel]
+    problem: str
+    run: str
+    curves: tuple[str, ...]
+    artifacts: Mapping[str, str]
+
+    def problem_type(self) -> ProblemType:
+        """Import the class of its problems."""
+        return cast("ProblemType", _load(self.problem))
+
+    def engine(self) -> Run:
+        """Import its engine (torch begins here)."""
+        return cast("Run", _load(self.run))
+
+
+def _load(reference: str) -> object:
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
