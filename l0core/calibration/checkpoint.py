@@ -1,0 +1,63 @@
+"""The state of a selection on disk: safetensors for the numbers, JSON in its header for the rest. Never pickle."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from l0core.calibration.history import History
+from l0core.errors import CheckpointIncompatible
+from l0core.version import VERSION
+
+
+class Identity(BaseModel):
+    """Whose state it is: a checkpoint is taken up only by the same problem, hyperparameters, seed and engine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    problem_sha256: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    engine: str = VERSION
+
+
+def write(path: Path, identity: Identity, epoch: int, tensors: Mapping[str, Tensor], history: History) -> None:
+    """Write a checkpoint so that `path` holds either the old one or the new one, whole, whatever happens meanwhile."""
+    header = {
+        "identity": identity.model_dump_json(),
+        "epoch": str(epoch),
+        "history": json.dumps({"steps": history.steps, "metrics": history.metrics}),
+    }
+    snapshots = {f"snapshot.{step}": torch.as_tensor(values) for step, values in history.snapshots.items()}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(plain | snapshots, temporary, metadata=header)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read(path: Path, identity: Identity) -> tuple[int, dict[str, Tensor], History]:
+    """Give (epochs done, tensors, history) of a checkpoint of `identity`; refuse another's."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    _check_identity(Identity.model_validate_json(header["identity"]), identity)
+    held = json.loads(header["history"])
+    snapshots = {int(n.removeprefix("snapshot.")): t.numpy() for n, t in tensors.items() if n.startswith("snapshot.")}
+    return int(header["epoch"]), tensors, History(steps=held["steps"], metrics=held["metrics"], snapshots=snapshots)
+
+
+def _check_identity(found: Identity, wanted: Identity) -> None:
+    differing = [name for name in Identity.model_fields if getattr(found, name) != getattr(wanted, name)]
+    if differing:
+        raise CheckpointIncompatible(
+            f"the checkpoint belongs to another run: {', '.join(differing)} differ; start without it"
+        )

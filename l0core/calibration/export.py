@@ -1,0 +1,134 @@
+"""The files a calibration leaves: the names and columns the field's programs already read."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l0core.calibration.report import report_html
+from l0core.calibration.result import CalibrationResult
+from l0core.kind import Artifact
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_all(result: CalibrationResult, folder: Path) -> list[Artifact]:
+    """Write every artifact of `result` into `folder`, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _weights(result, folder / "calibration_weights.npy"),
+        _table(folder / "calibration_log.csv", _LOG_COLUMNS, _log_rows(result)),
+        _table(folder / "unified_diagnostics.csv", _DIAGNOSTICS_COLUMNS, _diagnostics_rows(result)),
+        _json(folder / "calibration_diagnostics.json", _diagnostics(result)),
+        _json(folder / "run_config.json", run_config(result)),
+        _report(result, folder / "report.html"),
+        *_checkpoint(result, folder),
+    ]
+
+
+_LOG_COLUMNS = (
+    "target_name",
+    "estimate",
+    "target",
+    "epoch",
+    "error",
+    "rel_error",
+    "abs_error",
+    "rel_abs_error",
+    "loss",
+    "achievable",
+)
+_DIAGNOSTICS_COLUMNS = ("target", "true_value", "estimate", "rel_error", "abs_rel_error", "achievable")
+
+
+def run_config(result: CalibrationResult) -> dict[str, Any]:
+    """Give what was run, enough to run it again."""
+    return {"kind": "calibration", **result.identity.model_dump(), "sizes": result.problem.sizes}
+
+
+def safe_cell(text: str) -> str:
+    """Give a text that no spreadsheet takes for a formula.
+
+    >>> safe_cell("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _weights(result: CalibrationResult, path: Path) -> Artifact:
+    np.save(path, result.weights, allow_pickle=False)
+    return Artifact(path=path, content_type="application/x-npy")
+
+
+def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Artifact:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return Artifact(path=path, content_type="text/csv; charset=utf-8")
+
+
+def _json(path: Path, value: object) -> Artifact:
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return Artifact(path=path, content_type="application/json")
+
+
+def _report(result: CalibrationResult, path: Path) -> Artifact:
+    path.write_text(report_html(result), encoding="utf-8")
+    return Artifact(path=path, content_type="text/html; charset=utf-8")
+
+
+def _checkpoint(result: CalibrationResult, folder: Path) -> list[Artifact]:
+    if result.checkpoint is None:
+        return []
+    path = folder / "checkpoint.safetensors"
+    if result.checkpoint != path:
+        shutil.copyfile(result.checkpoint, path)
+    return [Artifact(path=path, content_type="application/x-safetensors")]
+
+
+def _achievable(result: CalibrationResult) -> list[bool]:
+    doubted = {finding.target for finding in result.problem.findings if finding.severity == "error"}
+    return [name not in doubted for name in result.problem.names]
+
+
+def _log_rows(result: CalibrationResult) -> Iterable[tuple[object, ...]]:
+    problem, achievable = result.problem, _achievable(result)
+    losses = dict(zip(result.history.steps, result.history.metrics["loss"], strict=True))
+    for epoch, estimates in sorted(result.history.snapshots.items()):
+        errors, relative = estimates - problem.targets, problem.relative_errors(estimates)
+        for i, name in enumerate(problem.names):
+            error, share = float(errors[i]), float(relative[i])
+            yield (
+                safe_cell(name),
+                float(estimates[i]),
+                float(problem.targets[i]),
+                epoch,
+                error,
+                share,
+                abs(error),
+                abs(share),
+                losses[epoch],
+                achievable[i],
+            )
+
+
+def _diagnostics_rows(result: CalibrationResult) -> Iterable[tuple[object, ...]]:
+    for row, achievable in zip(result.target_rows(), _achievable(result), strict=True):
+        yield (
+            safe_cell(row["name"]),
+            row["value"],
+            row["estimate"],
+            row["relative_error"],
+            row["abs_relative_error"],
+            achievable,
+        )
+
+
+def _diagnostics(result: CalibrationResult) -> dict[str, Any]:
+    findings = [finding.model_dump() for finding in result.problem.findings]
+    return {"summary": result.summary, "findings": findings, "problem_sha256": result.problem.sha256}

@@ -1,0 +1,143 @@
+"""What a calibration minimises, prepared: the fit rows of the matrix, scaled so that the loss is a sum of squares.
+
+    sum_i omega_i e_i^2 + lambda_l0 expected_l0 + lambda_l2 sum_j exp(2 log_weight_j)
+
+with e_i = (estimate_i - y_i) / scale_i.
+With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from l0core.arrays import FloatArray
+from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
+from l0core.calibration.problem import CalibrationProblem
+from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The fit targets (rows) and the candidate units (columns).
+
+    `rows` and `units` are their positions in the problem; `prior` the candidates' design weights, all positive;
+    `omega` the weight of each fit target in the loss; `to_relative` turns a row of A w - b into a relative error.
+    """
+
+    rows: NDArray[np.int64]
+    units: NDArray[np.int64]
+    matrix: sp.csr_array
+    goal: FloatArray
+    prior: FloatArray
+    omega: FloatArray
+    to_relative: FloatArray
+
+    @property
+    def n_candidates(self) -> int:
+        """How many units may be kept."""
+        return int(self.units.size)
+
+    @cached_property
+    def column_norms(self) -> FloatArray:
+        """||a_j|| of each candidate."""
+        return np.asarray(np.sqrt(self.matrix.power(2).sum(axis=0))).ravel()
+
+    def loss(self, weights: FloatArray) -> float:
+        """Give ||A w - b||^2 for weights of the candidates."""
+        residual = self.matrix @ weights - self.goal
+        return float(residual @ residual)
+
+    def dense(self, weights: FloatArray, n_units: int) -> FloatArray:
+        """Spread weights of the candidates over all units of the problem; the others get 0."""
+        spread = np.zeros(n_units)
+        spread[self.units] = weights
+        return spread
+
+
+def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) -> Objective:
+    """Give the objective of `problem` under `options`; raises where the two do not fit together."""
+    rows = np.flatnonzero(~problem.holdout)
+    prior = _prior(problem.design_weights, options.zero_prior)
+    used = np.bincount(problem.matrix[rows].indices, minlength=problem.n_units) > 0
+    units = np.flatnonzero(used & (prior > 0))
+    _check_budget(options.record_budget, units.size)
+    omega = _omega(problem, options, rows)
+    factor = np.sqrt(omega) / _scale(problem, options, rows)
+    return Objective(
+        rows=rows,
+        units=units,
+        matrix=sp.csr_array(sp.diags_array(factor) @ problem.matrix[rows][:, units]),
+        goal=factor * problem.targets[rows],
+        prior=prior[units],
+        omega=omega,
+        to_relative=1 / (factor * problem.scale[rows]),
+    )
+
+
+def price_of_a_unit(objective: Objective, options: CalibrationHyperparameters) -> float:
+    """Give lambda_l0, from whichever of its two forms was given; with a record budget, where it starts."""
+    if options.lambda_l0 is not None:
+        return options.lambda_l0
+    share = DEFAULT_LAMBDA_SHARE if options.lambda_share is None else options.lambda_share
+    return share * float(objective.omega.sum()) / objective.n_candidates
+
+
+def _prior(design_weights: FloatArray, zero_prior: str) -> FloatArray:
+    if zero_prior == "drop":
+        return design_weights
+    return np.where(design_weights > 0, design_weights, design_weights[design_weights > 0].min())
+
+
+def _check_budget(budget: int | None, candidates: int) -> None:
+    if candidates == 0:
+        raise InvalidInput("no unit with a positive weight contributes to any target of the fit", pointer="/matrix")
+    if budget is not None and budget > candidates:
+        raise InfeasibleBudget(
+            f"record_budget is {budget}, and only {candidates} units have a positive weight and contribute to a "
+            f"target: ask for at most {candidates}",
+            budget=budget,
+            available=candidates,
+        )
+
+
+def _scale(problem: CalibrationProblem, options: CalibrationHyperparameters, rows: NDArray[np.int64]) -> FloatArray:
+    if options.loss == "squared":
+        return np.ones(rows.size)
+    return (problem.scale if problem.scales is None else problem.scales)[rows]
+
+
+def _omega(problem: CalibrationProblem, options: CalibrationHyperparameters, rows: NDArray[np.int64]) -> FloatArray:
+    weights = problem.target_weights[rows]
+    if problem.groups is None:
+        if options.group_multipliers:
+            raise InvalidHyperparameter(
+                "group_multipliers is given, and the problem has no target_groups",
+                pointer="/hyperparameters/group_multipliers",
+            )
+        return weights
+    return weights * _group_factors(problem.groups[rows], options)
+
+
+def _group_factors(groups: NDArray[np.int64], options: CalibrationHyperparameters) -> FloatArray:
+    labels, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    factor = 1 / sizes if options.normalize_groups else np.ones(labels.size)
+    for label, multiplier in options.group_multipliers.items():
+        factor[_group_position(label, multiplier, labels)] *= multiplier
+    return np.asarray(factor[member])
+
+
+def _group_position(label: str, multiplier: float, labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    found = np.flatnonzero(labels.astype(str) == label)
+    pointer = f"/hyperparameters/group_multipliers/{label}"
+    if not found.size:
+        raise InvalidHyperparameter(
+            f"group_multipliers names group '{label}', and no target of the fit is in it", pointer=pointer
+        )
+    if not multiplier > 0:
+        raise InvalidHyperparameter(
+            f"the multiplier of group '{label}' is {multiplier}; it must be above 0", pointer=pointer
+        )
+    return found

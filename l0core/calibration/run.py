@@ -1,0 +1,88 @@
+"""A calibration from beginning to end: prepare, select, refit, evaluate. Safe to call in a notebook or in a job."""
+
+import numpy as np
+
+from l0core.arrays import FloatArray
+from l0core.calibration.budget import choose_exactly
+from l0core.calibration.checkpoint import Identity
+from l0core.calibration.objective import Objective, prepare
+from l0core.calibration.options import CalibrationHyperparameters
+from l0core.calibration.problem import CalibrationProblem
+from l0core.calibration.refit import RefitProblem, refit
+from l0core.calibration.result import CalibrationResult
+from l0core.calibration.select import Selection, Selector
+from l0core.context import RunContext, StageReport, Stopped
+
+
+def run(
+    problem: CalibrationProblem, hyperparameters: CalibrationHyperparameters, context: RunContext
+) -> CalibrationResult | Stopped:
+    """Calibrate; the same problem, hyperparameters and seed give the same bits on the CPU.
+
+    >>> problem = CalibrationProblem.build([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]], [6.0, 9.0])
+    >>> result = run(problem, CalibrationHyperparameters(record_budget=2, epochs=50), RunContext(seed=1))
+    >>> result.summary["n_active"], bool(result.summary["max_abs_relative_error"] < 1e-6)
+    (2, True)
+    """
+    identity = Identity(problem_sha256=problem.sha256, hyperparameters=hyperparameters.model_dump(), seed=context.seed)
+    context.report(StageReport(stage="preparing"))
+    objective = prepare(problem, hyperparameters)
+    context.report(StageReport(stage="selecting"))
+    selection = _select(problem, objective, hyperparameters, context, identity)
+    if isinstance(selection, Stopped):
+        return selection
+    chosen = _chosen_weights(selection, hyperparameters)
+    context.report(StageReport(stage="refitting"))
+    final = _refitted(objective, chosen, hyperparameters)
+    context.report(StageReport(stage="evaluating"))
+    return CalibrationResult(
+        problem=problem,
+        options=hyperparameters,
+        identity=identity,
+        weights=objective.dense(final, problem.n_units),
+        history=selection.history,
+        loss=objective.loss(final),
+        selection_loss=objective.loss(chosen),
+        checkpoint=context.checkpoints.path if context.checkpoints else None,
+    )
+
+
+def _select(
+    problem: CalibrationProblem,
+    objective: Objective,
+    options: CalibrationHyperparameters,
+    context: RunContext,
+    identity: Identity,
+) -> Selection | Stopped:
+    def estimates(weights: FloatArray) -> FloatArray:
+        return problem.estimates(objective.dense(weights, problem.n_units))
+
+    return Selector(objective, options, context, identity, estimates).run()
+
+
+def _chosen_weights(selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
+    """Give the weights the gates ended with; with a budget, those of exactly that many units are above 0."""
+    if options.record_budget is None:
+        return selection.weights * selection.gates
+    kept = choose_exactly(options.record_budget, selection.gates, selection.usefulness)
+    chosen = np.zeros_like(selection.weights)
+    gates = selection.gates[kept]
+    chosen[kept] = selection.weights[kept] * np.where(gates > 0, gates, 1.0)
+    return chosen
+
+
+def _refitted(objective: Objective, chosen: FloatArray, options: CalibrationHyperparameters) -> FloatArray:
+    kept = np.flatnonzero(chosen > 0)
+    if not options.refit or not kept.size:
+        return chosen
+    prior = objective.prior[kept]
+    ceiling = np.inf if options.max_weight_ratio is None else options.max_weight_ratio
+    frozen = RefitProblem(
+        matrix=objective.matrix[:, kept],
+        goal=objective.goal,
+        lower=options.floor_ratio * prior,
+        upper=np.full(kept.size, np.inf) if np.isinf(ceiling) else ceiling * prior,
+    )
+    final = np.zeros_like(chosen)
+    final[kept] = refit(frozen, chosen[kept])
+    return final
