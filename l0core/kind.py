@@ -92,7 +92,10 @@ class ProblemType(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of job. `problem` and `run` are "module:name", imported when first asked for."""
+    """One kind of job. `problem` and `run` are "module:name", imported when first asked for.
+
+    `weights` is the artifact that holds one number a unit, for kinds whose result is a weighting.
+    """
 
     name: str
     summary: str
@@ -102,6 +105,7 @@ class Kind:
     run: str
     curves: tuple[str, ...]
     artifacts: Mapping[str, str]
+    weights: str | None = None
 
     def problem_type(self) -> ProblemType:
         """Import the class of its problems."""

@@ -38,4 +38,5 @@ KIND = Kind(
         "report.html": "the result as one self-contained page",
         "checkpoint.safetensors": "the state of the selection at its end",
     },
+    weights="calibration_weights.npy",
 )

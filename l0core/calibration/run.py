@@ -5,6 +5,7 @@ import numpy as np
 from l0core.arrays import FloatArray
 from l0core.calibration.budget import choose_exactly
 from l0core.calibration.checkpoint import Identity
+from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.objective import Objective, prepare
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
@@ -57,7 +58,8 @@ def _select(
     def estimates(weights: FloatArray) -> FloatArray:
         return problem.estimates(objective.dense(weights, problem.n_units))
 
-    return Selector(objective, options, context, identity, estimates).run()
+    with threads_for(objective.matrix):
+        return Selector(objective, options, context, identity, estimates).run()
 
 
 def _chosen_weights(selection: Selection, options: CalibrationHyperparameters) -> FloatArray:

@@ -1,11 +1,29 @@
 """The matrix in torch: compressed rows for A w, and its transpose, prepared once, for A' r. No autograd."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+_WORTH_TWO_THREADS = (
+    1_000_000  # nonzeros; below, waking threads costs more than they save, 2-10 times on a busy machine
+)
+
+
+@contextmanager
+def threads_for(matrix: sp.csr_array) -> Iterator[None]:
+    """Run on one thread where the matrix is too small to share, and leave torch's setting as it was."""
+    before = torch.get_num_threads()
+    if matrix.nnz < _WORTH_TWO_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchMatrix:
