@@ -1,0 +1,1 @@
+"""The database: `base` (tables' common ground), `session` (the only commit), `migrations`."""

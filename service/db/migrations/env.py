@@ -1,0 +1,22 @@
+"""How alembic reaches the database: through the service's own engine, one migration run at a time."""
+
+from alembic import context
+from sqlalchemy import text
+
+from service.db.session import Database
+from service.db.tables import Base
+
+_LOCK = 0x6C30  # any number that is ours
+
+
+def _run() -> None:
+    database = Database(context.config.attributes["url"])
+    with database.engine.execution_options(l0_writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+        context.run_migrations()
+    database.dispose()
+
+
+_run()

@@ -1,0 +1,7 @@
+"""Every table, imported in one place so that `Base.metadata` knows them all."""
+
+from service.db.base import Base
+from service.jobs import models as jobs
+from service.problems import models as problems
+
+__all__ = ["Base", "jobs", "problems"]

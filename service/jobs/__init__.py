@@ -1,0 +1,1 @@
+"""What a job is. Read `states`, then `lifecycle` (the verbs), then `repository` (the only SQL on jobs)."""

@@ -1,0 +1,115 @@
+"""The values that pass between the doors and the life of a job."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What a client asked for, validated; `device` is already cpu or cuda."""
+
+    kind: str
+    problem_id: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    device: str
+    log_every: int | None = None
+    checkpoint_every: int | None = None
+    deadline_seconds: float | None = None
+    max_attempts: int = 3
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerIdentity:
+    """Who claims: id, machine, queues it serves, device its jobs run on."""
+
+    id: str
+    host: str
+    queues: tuple[str, ...]
+    device: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRef:
+    """A checkpoint in the store."""
+
+    epoch: int
+    storage_key: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactRef:
+    """An artifact in the store."""
+
+    name: str
+    storage_key: str
+    sha256: str
+    size_bytes: int
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A job that this worker holds: `token` fences every later write."""
+
+    job_id: str
+    token: str
+    attempt: int
+    max_attempts: int
+    kind: str
+    problem_key: str
+    problem_sha256: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    device: str
+    log_every: int | None
+    checkpoint_every: int | None
+    deadline_seconds: float | None
+    deadline_in_seconds: float | None
+    checkpoint: CheckpointRef | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventNote:
+    """An event to be numbered and kept."""
+
+    type: str
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What a run has reported since the last flush."""
+
+    stage: str | None = None
+    progress: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
+    metrics: list[tuple[int, dict[str, float | None]]] = field(default_factory=list)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    checkpoints: list[CheckpointRef] = field(default_factory=list)
+    events: list[EventNote] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt ended without a result; `retry` where another attempt may do better."""
+
+    code: str
+    detail: str
+    title: str = "The job failed"
+    retry: bool = False
+    pointer: str = ""
+
+
+class Directive(Enum):
+    """What a worker is told when it reports."""
+
+    GO_ON = "go_on"
+    CANCEL = "cancel"
+    LOST = "lost"

@@ -1,0 +1,27 @@
+"""Structured logs: one JSON object a line on standard error. Events, not sentences."""
+
+import logging
+import sys
+
+import structlog
+
+from service.settings import Settings
+
+log = structlog.get_logger()
+
+
+def configure(settings: Settings, *, process: str) -> None:
+    """Set up structlog for this process and bind its name to every line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)

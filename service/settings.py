@@ -1,0 +1,92 @@
+"""Every environment variable of the system, once. Each field is read from `L0_` and its name in capitals."""
+
+import os
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How this process is set up; the defaults run everything on one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="L0_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(default=Path("l0-data"), description="Folder of database, files, broker socket and logs.")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+    broker_url: str = Field(default="", description="Redis URL; empty: a unix socket in the data folder.")
+    storage_dir: Path | None = Field(
+        default=None, description="Folder of uploads and artifacts; by default in data_dir."
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    allow_anonymous: bool = Field(
+        default=False, description="Serve another address than loopback without API keys, on your own word."
+    )
+
+    max_upload_bytes: int = Field(default=4 * 2**30, gt=0, description="Largest upload.")
+    max_body_bytes: int = Field(default=2**20, gt=0, description="Largest JSON body.")
+    parse_memory_bytes: int = Field(default=16 * 2**30, gt=0, description="Address space of a process that parses.")
+    parse_seconds: float = Field(default=600.0, gt=0, description="Time a process that parses may take.")
+    max_nonzeros: int = Field(default=2**31, gt=0, description="Largest number of stored matrix entries.")
+    max_units: int = Field(default=2**31, gt=0, description="Largest number of matrix columns.")
+    max_targets: int = Field(default=10_000_000, gt=0, description="Largest number of matrix rows.")
+
+    lease_seconds: float = Field(
+        default=30.0, gt=0, description="How long a worker holds a job without a sign of life."
+    )
+    renew_seconds: float = Field(default=10.0, gt=0, description="How often a worker renews its lease.")
+    flush_seconds: float = Field(default=0.5, gt=0, description="How often a worker writes progress and metrics.")
+    reap_seconds: float = Field(default=10.0, gt=0, description="How often workers look for lost and forgotten jobs.")
+    republish_seconds: float = Field(default=20.0, gt=0, description="When a job nobody took is published again.")
+    stop_seconds: float = Field(
+        default=10.0, gt=0, description="How long an engine may take to stop before it is killed."
+    )
+    checkpoint_seconds: float = Field(default=5.0, gt=0, description="How often a run writes a checkpoint.")
+    worker_seen_seconds: float = Field(default=60.0, gt=0, description="How long after its last sign a worker counts.")
+
+    worker_queues: str = Field(default="cpu", description="Queues a worker serves, separated by commas.")
+    worker_device: str = Field(default="cpu", description="Device its jobs run on: cpu, cuda, cuda:0.")
+    worker_concurrency: int = Field(default=1, ge=1, description="Jobs a worker runs at a time.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log line."
+    )
+
+    @cached_property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'l0.db'}"
+
+    @cached_property
+    def broker(self) -> str:
+        """The broker URL in force."""
+        return self.broker_url or f"redis+socket://{self.data_dir.resolve() / 'broker.sock'}"
+
+    @cached_property
+    def storage(self) -> Path:
+        """The folder of files in force."""
+        return (self.storage_dir or self.data_dir / "files").resolve()
+
+    def environment(self) -> dict[str, str]:
+        """Give the environment of a child process that shall have these settings."""
+        own = {f"L0_{name.upper()}": _as_text(getattr(self, name)) for name in self.model_fields_set}
+        return {**os.environ, **own}
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the API."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def _as_text(value: object) -> str:
+    return str(value.resolve()) if isinstance(value, Path) else str(value)

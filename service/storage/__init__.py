@@ -1,0 +1,6 @@
+"""Bytes by key. One law for all stores: what is listed can be read back whole."""
+
+from service.storage.base import Store
+from service.storage.folder import FolderStore
+
+__all__ = ["FolderStore", "Store"]

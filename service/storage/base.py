@@ -1,0 +1,44 @@
+"""What every store can do. Keys are made by the server, never by a client."""
+
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+_KEY = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)+")
+
+
+class Store(Protocol):
+    """Bytes by key; a key once put never changes its bytes."""
+
+    def put(self, key: str, source: Path) -> None:
+        """Take the file `source` under `key`, whole and durable when this returns; `source` may be gone after."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the bytes for reading; KeyError where there are none."""
+        ...
+
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """Give a path to the bytes on this machine for the time of the context."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget the bytes; nothing happens where there are none."""
+        ...
+
+    def scratch(self) -> Path:
+        """Give a folder on the same disk for files on their way in."""
+        ...
+
+    def check_writable(self) -> None:
+        """Write and delete a few bytes; raises where that fails."""
+        ...
+
+
+def checked_key(key: str) -> str:
+    """Give the key back, or refuse one that could leave the store."""
+    if not _KEY.fullmatch(key) or ".." in key:
+        msg = f"not a storage key: {key!r}"
+        raise ValueError(msg)
+    return key

@@ -1,0 +1,81 @@
+"""A store in a local folder: temporary file, fsync, rename."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from service.storage.base import checked_key
+
+
+class FolderStore:
+    """Bytes by key below `root`; files on their way in live in `root`/incoming."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, source: Path) -> None:
+        """Take the file `source` under `key`: it is synced, then renamed into place."""
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = self._staged(source)
+        try:
+            _sync(staged)
+            staged.replace(target)
+        finally:
+            staged.unlink(missing_ok=True)
+        _sync(target.parent)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the bytes for reading."""
+        try:
+            return self._path(key).open("rb")
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """Give the path of the bytes."""
+        path = self._path(key)
+        if not path.exists():
+            raise KeyError(key)
+        yield path
+
+    def delete(self, key: str) -> None:
+        """Forget the bytes."""
+        self._path(key).unlink(missing_ok=True)
+
+    def scratch(self) -> Path:
+        """Give the folder of files on their way in."""
+        folder = self._root / "incoming"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def check_writable(self) -> None:
+        """Write and delete a few bytes."""
+        with tempfile.NamedTemporaryFile(dir=self.scratch()) as file:
+            file.write(b"ready")
+
+    def _path(self, key: str) -> Path:
+        return self._root / checked_key(key)
+
+    def _staged(self, source: Path) -> Path:
+        """Give `source` itself where it stands on this disk, else a copy that does."""
+        scratch = self.scratch()
+        if source.parent == scratch:
+            return source
+        handle, name = tempfile.mkstemp(dir=scratch)
+        os.close(handle)
+        shutil.copyfile(source, name)
+        return Path(name)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
