@@ -1,0 +1,127 @@
+"""The process that parses untrusted bytes: one request on standard input, one reply on standard output, limits on all.
+
+It builds a problem of any kind, or multiplies a matrix with weights. It is started by `sandbox` and knows no database.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, TypeAdapter
+
+from l0core import matrices
+from l0core.errors import InvalidInput, L0Error, ShapeMismatch
+from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, VectorUpload
+from l0core.kinds import KINDS
+from service.problems import formats, trusted
+from service.problems.limits import Limits
+from service.problems.requests import BuildRequest, MultiplyRequest, ParseRequest, UploadedFile
+
+
+def main() -> None:
+    """Answer the one request."""
+    request: ParseRequest = TypeAdapter(ParseRequest).validate_json(sys.stdin.buffer.read())
+    _limit(request.limits)
+    json.dump(_answer(request), sys.stdout, allow_nan=False)
+
+
+def _answer(request: ParseRequest) -> dict[str, Any]:
+    try:
+        return {"ok": _build(request) if isinstance(request, BuildRequest) else _multiply(request)}
+    except L0Error as error:
+        return {"error": {"code": error.code, "message": error.message, "pointer": error.pointer}}
+    except MemoryError:
+        limit = request.limits.memory_bytes
+        return {
+            "error": {"code": "invalid_input", "message": f"reading it takes more than {limit} bytes", "pointer": ""}
+        }
+
+
+def _limit(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    seconds = int(limits.seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _build(request: BuildRequest) -> dict[str, Any]:
+    kind = KINDS[request.kind]
+    inputs = kind.inputs.model_validate_json(request.inputs)
+    reader = _Reader(request.uploads, request.limits)
+    problem = kind.problem_type().build(**reader.resolve(inputs))
+    if request.output:
+        problem.save(Path(request.output))
+    findings = [finding.model_dump() for finding in problem.findings]
+    return {"sha256": problem.sha256, "sizes": problem.sizes, "findings": findings}
+
+
+def _multiply(request: MultiplyRequest) -> dict[str, Any]:
+    raw = _Reader(request.uploads, request.limits).value("matrix", request.inputs.matrix)
+    matrix, _ = matrices.canonical(raw)
+    weights = trusted.open_vector(Path(request.weights))
+    if matrix.shape[1] != weights.size:
+        raise ShapeMismatch(
+            f"the matrix has {matrix.shape[1]} columns, the job's problem {weights.size} units", pointer="/matrix"
+        )
+    return {"values": np.asarray(matrix @ weights).tolist()}
+
+
+class _Reader:
+    """Turns the wire's values into arrays."""
+
+    def __init__(self, uploads: dict[str, UploadedFile], limits: Limits) -> None:
+        self._uploads, self._limits = uploads, limits
+
+    def resolve(self, inputs: BaseModel) -> dict[str, Any]:
+        """Give every field of a kind's inputs with its arrays read."""
+        return {name: self.value(name, getattr(inputs, name)) for name in type(inputs).model_fields}
+
+    def value(self, name: str, given: Any) -> Any:
+        """Give one field's value."""
+        match given:
+            case MatrixUpload():
+                file = self._uploads[given.upload_id]
+                return formats.read_matrix(Path(file.path), file.content_type, self._limits, f"/{name}")
+            case VectorUpload():
+                file = self._uploads[given.upload_id]
+                return formats.read_vector(Path(file.path), file.content_type, self._limits, f"/{name}")
+            case InlineCsr(csr=parts):
+                return self._csr(parts, name)
+            case InlineCoo(coo=parts):
+                return self._coo(parts, name)
+            case list():
+                return _array(given, name)
+            case _:
+                return given
+
+    def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
+        shape = (parts.shape[0], parts.shape[1])
+        self._limits.check_matrix(shape, len(parts.data), f"/{name}")
+        indptr, indices = _integers(parts.indptr), _integers(parts.indices)
+        return matrices.Csr(shape=shape, indptr=indptr, indices=indices, data=np.array(parts.data, dtype=np.float64))
+
+    def _coo(self, parts: CooParts, name: str) -> matrices.Coo:
+        shape = (parts.shape[0], parts.shape[1])
+        self._limits.check_matrix(shape, len(parts.data), f"/{name}")
+        row, col = _integers(parts.row), _integers(parts.col)
+        return matrices.Coo(shape=shape, row=row, col=col, data=np.array(parts.data, dtype=np.float64))
+
+
+def _integers(values: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array(values, dtype=np.int64)
+
+
+def _array(values: list[Any], name: str) -> Any:
+    if values and isinstance(values[0], str):
+        return values
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise InvalidInput(f"{name} holds a whole number too large for a float", pointer=f"/{name}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""NumPy's .npy: header first, compared with the bytes that are there, then the data. Never a pickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from l0core.errors import InvalidInput
+from l0core.matrices import Coo, RawMatrix, parts
+from service.problems.limits import Limits
+
+_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+_LONGEST_HEADER = 10_000
+
+
+class PickleNotAllowed(InvalidInput):
+    """An array of Python objects, which only a pickle can hold."""
+
+    code = "pickle_not_allowed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a .npy says of itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    data_start: int
+
+    @property
+    def items(self) -> int:
+        """How many numbers it promises."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count
+
+    @property
+    def data_bytes(self) -> int:
+        """How many bytes of data it promises."""
+        return self.items * self.dtype.itemsize
+
+
+def read_header(stream: IO[bytes], *, name: str, pointer: str) -> Header:
+    """Read the header and nothing more."""
+    if stream.read(1) == b"\x80":
+        raise PickleNotAllowed(
+            f"{name} is a pickle; pickles are never read: save arrays with numpy.save", pointer=pointer
+        )
+    stream.seek(0)
+    try:
+        version = npy_format.read_magic(stream)
+        shape, fortran_order, dtype = _HEADERS[version](stream, max_header_size=_LONGEST_HEADER)
+    except (ValueError, KeyError, EOFError, SyntaxError, TypeError) as error:
+        raise InvalidInput(f"{name} is not a NumPy .npy file: its header cannot be read", pointer=pointer) from error
+    if dtype.hasobject:
+        raise PickleNotAllowed(
+            f"{name} holds Python objects, which are pickled; pickles are never read: save numbers", pointer=pointer
+        )
+    if any(length < 0 for length in shape):
+        raise InvalidInput(f"{name} has shape {shape}, with a negative length", pointer=pointer)
+    return Header(shape=shape, dtype=dtype, fortran_order=fortran_order, data_start=stream.tell())
+
+
+def check_size(header: Header, bytes_there: int, limits: Limits, *, name: str, pointer: str) -> None:
+    """Refuse a header that promises other bytes than are there, or too many."""
+    promised = header.data_start + header.data_bytes
+    if promised != bytes_there:
+        raise InvalidInput(
+            f"{name} promises {promised} bytes by its header (shape {header.shape}, {header.dtype}) "
+            f"and has {bytes_there}",
+            pointer=pointer,
+        )
+    if promised > limits.bytes:
+        raise InvalidInput(f"{name} has {promised} bytes; the limit is {limits.bytes}", pointer=pointer)
+
+
+def read_data(stream: IO[bytes], header: Header) -> NDArray[Any]:
+    """Read what the checked header promises, in the machine's byte order."""
+    flat = np.frombuffer(stream.read(header.data_bytes), dtype=header.dtype, count=header.items)
+    array = flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+    return array.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def read_vector(path: Path, limits: Limits, pointer: str) -> NDArray[Any]:
+    """Read an upload that holds one array; its length is checked where its meaning is known."""
+    name = f"the upload of {pointer.lstrip('/')}"
+    with path.open("rb") as stream:
+        header = read_header(stream, name=name, pointer=pointer)
+        check_size(header, path.stat().st_size, limits, name=name, pointer=pointer)
+        return read_data(stream, header)
+
+
+def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
+    """Read a dense matrix as its nonzeros."""
+    dense = read_vector(path, limits, pointer)
+    if dense.ndim != 2:
+        raise InvalidInput(f"the matrix's .npy has {dense.ndim} dimensions; a dense matrix has 2", pointer=pointer)
+    limits.check_matrix((dense.shape[0], dense.shape[1]), int(np.count_nonzero(dense)), pointer)
+    if dense.dtype.kind not in "fiu":
+        return Coo(
+            shape=(dense.shape[0], dense.shape[1]), row=np.empty(0, int), col=np.empty(0, int), data=dense[:0, 0]
+        )
+    return parts(dense)

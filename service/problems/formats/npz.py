@@ -1,0 +1,123 @@
+"""scipy's sparse .npz (csr, csc, coo): an allow-list of members, every size known before a byte is inflated."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l0core.errors import InvalidInput, InvalidMatrix
+from l0core.matrices import Coo, Csc, Csr, RawMatrix
+from service.problems.formats import npy
+from service.problems.limits import Limits
+
+_COMMON = frozenset({"format.npy", "shape.npy", "data.npy"})
+_COMPRESSED = _COMMON | {"indices.npy", "indptr.npy"}
+_TRIPLES = _COMMON | {"row.npy", "col.npy"}
+_OPTIONAL = frozenset({"_is_array.npy"})
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+_SMALL_MEMBER = 4096
+_FREE_EXPANSION = 256 * 2**20  # below this much in all, the ratio is nobody's concern
+_MOST_EXPANSION = 200
+
+
+def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
+    """Read a file that scipy.sparse.save_npz wrote, or one that only says so."""
+    with _archive(path, pointer) as archive:
+        members = _checked_members(archive, path, limits, pointer)
+        layout = _layout(archive, members, limits, pointer)
+        shape = _shape(archive, members, limits, pointer)
+        limits.check_matrix(shape, _header(archive, members["data.npy"], limits, pointer).items, pointer)
+        arrays = {name: _array(archive, members[f"{name}.npy"], limits, pointer) for name in _FIELDS[layout]}
+    raw: RawMatrix = _MAKERS[layout](shape=shape, **arrays)
+    return raw
+
+
+_FIELDS = {
+    "csr": ("data", "indices", "indptr"),
+    "csc": ("data", "indices", "indptr"),
+    "coo": ("data", "row", "col"),
+}
+_MAKERS: dict[str, Any] = {"csr": Csr, "csc": Csc, "coo": Coo}
+
+
+@contextmanager
+def _archive(path: Path, pointer: str) -> Iterator[zipfile.ZipFile]:
+    with path.open("rb") as stream:
+        if stream.read(1) == b"\x80":
+            raise npy.PickleNotAllowed("the matrix is a pickle; pickles are never read: use save_npz", pointer=pointer)
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                yield archive
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+            raise InvalidMatrix("the matrix is not a readable .npz file", pointer=pointer) from error
+
+
+def _checked_members(archive: zipfile.ZipFile, path: Path, limits: Limits, pointer: str) -> dict[str, zipfile.ZipInfo]:
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    found = set(names) - _OPTIONAL
+    if len(names) != len(set(names)) or found not in (_COMPRESSED, _TRIPLES):
+        shown = ", ".join(sorted(names)[:8])
+        raise InvalidMatrix(
+            f"the .npz holds {shown}; a sparse matrix saved by scipy holds format, shape, data and indices, indptr "
+            "or row, col, each once",
+            pointer=pointer,
+        )
+    for entry in entries:
+        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
+            raise InvalidMatrix(f"{entry.filename} is encrypted or compressed in an unusual way", pointer=pointer)
+    _check_expansion(sum(entry.file_size for entry in entries), path.stat().st_size, limits, pointer)
+    return {entry.filename: entry for entry in entries}
+
+
+def _check_expansion(total: int, packed: int, limits: Limits, pointer: str) -> None:
+    if total > limits.bytes:
+        raise InvalidMatrix(f"the .npz unpacks to {total} bytes; the limit is {limits.bytes}", pointer=pointer)
+    if total > max(_FREE_EXPANSION, packed * _MOST_EXPANSION):
+        raise InvalidMatrix(
+            f"the .npz unpacks from {packed} to {total} bytes, more than {_MOST_EXPANSION}-fold; save it uncompressed",
+            pointer=pointer,
+        )
+
+
+def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits, pointer: str) -> npy.Header:
+    with archive.open(entry) as stream:
+        header = npy.read_header(stream, name=entry.filename, pointer=pointer)
+    npy.check_size(header, entry.file_size, limits, name=entry.filename, pointer=pointer)
+    return header
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits, pointer: str) -> NDArray[Any]:
+    header = _header(archive, entry, limits, pointer)
+    with archive.open(entry) as stream:
+        stream.seek(header.data_start)
+        return npy.read_data(stream, header)
+
+
+def _layout(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], limits: Limits, pointer: str) -> str:
+    text = _small(archive, members["format.npy"], limits, pointer)
+    layout = bytes(text.tobytes()).rstrip(b"\0").decode("ascii", "replace") if text.dtype.kind == "S" else str(text)
+    wanted = {"csr": _COMPRESSED, "csc": _COMPRESSED, "coo": _TRIPLES}.get(layout)
+    if wanted is None or set(members) - _OPTIONAL != wanted:
+        raise InvalidMatrix(f"the .npz says its format is {layout[:20]!r}; csr, csc and coo are read", pointer=pointer)
+    return layout
+
+
+def _shape(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], limits: Limits, pointer: str
+) -> tuple[int, int]:
+    shape = _small(archive, members["shape.npy"], limits, pointer)
+    if shape.dtype.kind not in "iu" or shape.shape != (2,) or np.any(shape < 0):
+        raise InvalidMatrix(f"shape is {shape.tolist()}; it needs two whole numbers of 0 or more", pointer=pointer)
+    return int(shape[0]), int(shape[1])
+
+
+def _small(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits, pointer: str) -> NDArray[Any]:
+    if entry.file_size > _SMALL_MEMBER:
+        raise InvalidInput(f"{entry.filename} has {entry.file_size} bytes; it should be tiny", pointer=pointer)
+    return _array(archive, entry, limits, pointer)

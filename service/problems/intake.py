@@ -1,0 +1,106 @@
+"""From a request to a problem: uploads resolved, arrays parsed in a process of their own, the content stored once."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+
+from l0core.inputs import MatrixUpload, VectorUpload
+from service.ids import new_id
+from service.problems import repository, sandbox
+from service.problems.limits import Limits
+from service.problems.models import StoredProblem, Upload
+from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
+from service.system import System
+
+
+def validate(system: System, tenant: str, kind: str, inputs: BaseModel) -> dict[str, Any]:
+    """Give the report on a problem and store nothing."""
+    with _local_uploads(system, tenant, inputs) as uploads:
+        return sandbox.run(_build_request(system, kind, inputs, uploads, output=""))
+
+
+def register(
+    system: System, tenant: str, kind: str, inputs: BaseModel, tags: Mapping[str, str]
+) -> tuple[StoredProblem, bool]:
+    """Build a problem and keep it; gives (problem, whether it is new). The same content is stored once a tenant."""
+    with tempfile.TemporaryDirectory(dir=system.store.scratch()) as folder:
+        built = Path(folder) / "problem.safetensors"
+        with _local_uploads(system, tenant, inputs) as uploads:
+            report = sandbox.run(_build_request(system, kind, inputs, uploads, output=str(built)))
+        return _keep(system, _row(tenant, kind, report, tags), built)
+
+
+def multiply(system: System, tenant: str, inputs: MatrixBody, weights_key: str) -> list[float]:
+    """Give matrix times weights, in the matrix's row order."""
+    with _local_uploads(system, tenant, inputs) as uploads, system.store.local(weights_key) as weights:
+        request = MultiplyRequest(
+            inputs=inputs, weights=str(weights), uploads=uploads, limits=Limits.of(system.settings)
+        )
+        values: list[float] = sandbox.run(request)["values"]
+    return values
+
+
+def _build_request(
+    system: System, kind: str, inputs: BaseModel, uploads: dict[str, UploadedFile], *, output: str
+) -> BuildRequest:
+    limits = Limits.of(system.settings)
+    return BuildRequest(kind=kind, inputs=inputs.model_dump_json(), uploads=uploads, limits=limits, output=output)
+
+
+def _row(tenant: str, kind: str, report: Mapping[str, Any], tags: Mapping[str, str]) -> StoredProblem:
+    problem_id = new_id("prb")
+    return StoredProblem(
+        id=problem_id,
+        tenant=tenant,
+        kind=kind,
+        sha256=report["sha256"],
+        sizes=report["sizes"],
+        findings=report["findings"],
+        tags=dict(tags),
+        storage_key=f"problems/{problem_id}",
+    )
+
+
+def _keep(system: System, row: StoredProblem, built: Path) -> tuple[StoredProblem, bool]:
+    held = _held(system, row)
+    if held is not None:
+        return held, False
+    system.store.put(row.storage_key, built)
+    try:
+        with system.database.transaction() as session:
+            session.add(row)
+        return row, True
+    except IntegrityError:  # another request was first with the same content
+        system.store.delete(row.storage_key)
+        held = _held(system, row)
+        if held is None:
+            raise
+        return held, False
+
+
+def _held(system: System, row: StoredProblem) -> StoredProblem | None:
+    with system.database.reading() as session:
+        return repository.same_problem(session, row.tenant, row.sha256)
+
+
+@contextmanager
+def _local_uploads(system: System, tenant: str, inputs: BaseModel) -> Iterator[dict[str, UploadedFile]]:
+    with system.database.reading() as session:
+        rows = repository.uploads_of(session, tenant, _upload_ids(inputs))
+    with ExitStack() as stack:
+        yield {upload_id: _file(stack, system, row) for upload_id, row in rows.items()}
+
+
+def _file(stack: ExitStack, system: System, row: Upload) -> UploadedFile:
+    path = stack.enter_context(system.store.local(row.storage_key))
+    return UploadedFile(path=str(path), content_type=row.content_type)
+
+
+def _upload_ids(inputs: BaseModel) -> list[str]:
+    values = [getattr(inputs, name) for name in type(inputs).model_fields]
+    return [value.upload_id for value in values if isinstance(value, MatrixUpload | VectorUpload)]

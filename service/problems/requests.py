@@ -1,0 +1,47 @@
+"""What is asked of the parsing process, as JSON."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from l0core.inputs import MatrixInput
+from service.problems.limits import Limits
+
+
+class UploadedFile(BaseModel):
+    """An upload on this machine's disk."""
+
+    path: str
+    content_type: str
+
+
+class BuildRequest(BaseModel):
+    """Build and check a problem; write it to `output` unless that is empty. `inputs` is the kind's body as JSON."""
+
+    task: Literal["build"] = "build"
+    kind: str
+    inputs: str
+    uploads: dict[str, UploadedFile]
+    limits: Limits
+    output: str
+
+
+class MatrixBody(BaseModel):
+    """A matrix over the units of a job's problem."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    matrix: MatrixInput
+
+
+class MultiplyRequest(BaseModel):
+    """Multiply a matrix with the weights in a .npy this service wrote."""
+
+    task: Literal["multiply"] = "multiply"
+    inputs: MatrixBody
+    weights: str
+    uploads: dict[str, UploadedFile]
+    limits: Limits
+
+
+ParseRequest = Annotated[BuildRequest | MultiplyRequest, Field(discriminator="task")]

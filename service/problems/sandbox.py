@@ -1,0 +1,41 @@
+"""Runs the parsing process and turns whatever becomes of it into an answer or a refusal."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from service.errors import FieldError, Unprocessable
+from service.logging import log
+from service.problems.requests import BuildRequest, MultiplyRequest
+
+_STATUS_CODES = frozenset({"invalid_matrix", "shape_mismatch", "nonfinite_input", "pickle_not_allowed"})
+
+
+def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
+    """Give the child's answer; Unprocessable where it refuses, crashes, or takes too long."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "service.problems.child"],
+            input=request.model_dump_json().encode(),
+            capture_output=True,
+            timeout=request.limits.seconds,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _refusal("invalid_input", f"reading it took more than {request.limits.seconds:g} s", "") from None
+    if done.returncode != 0:
+        log.error("parser_died", code=done.returncode, stderr=done.stderr.decode(errors="replace")[-2000:])
+        raise _refusal("invalid_matrix", "the data cannot be read: the process reading it died", "/matrix")
+    reply = json.loads(done.stdout)
+    if "error" in reply:
+        raise _refusal(reply["error"]["code"], reply["error"]["message"], reply["error"]["pointer"])
+    answer: dict[str, Any] = reply["ok"]
+    return answer
+
+
+def _refusal(code: str, message: str, pointer: str) -> Unprocessable:
+    shown = code if code in _STATUS_CODES else "invalid_request"
+    return Unprocessable(message, code=shown, errors=(FieldError(pointer=pointer, code=shown, detail=message),))

@@ -1,0 +1,123 @@
+"""Receiving bytes: to disk and through the hash as they arrive, never in memory, nothing left of half an upload."""
+
+import base64
+import errno
+import hashlib
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import DigestMismatch, PayloadTooLarge, StorageFull
+from service.ids import new_id
+from service.problems import repository
+from service.problems.models import Upload
+from service.storage import Store
+from service.system import System
+
+_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """An upload that has arrived whole."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+class Receiver:
+    """A file on its way in; leaving the context removes it unless it was kept."""
+
+    def __init__(self, store: Store, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._hash = hashlib.sha256()
+        self._file = tempfile.NamedTemporaryFile(dir=store.scratch(), delete=False)  # noqa: SIM115 - closed in __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes; refuses the first byte over the limit."""
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise PayloadTooLarge(f"the upload has more than {self._limit} bytes, the limit of this service")
+        self._hash.update(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise _full(error) from error
+
+    def finish(self, content_digest: str | None) -> Received:
+        """Close the file and compare it with the client's digest, where one was sent."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _full(error) from error
+        check_digest(content_digest, self._hash.digest())
+        return Received(path=Path(self._file.name), sha256=self._hash.hexdigest(), size_bytes=self._size)
+
+
+def check_digest(header: str | None, digest: bytes) -> None:
+    """Refuse bytes that are not the ones a Content-Digest header (RFC 9530) names; other algorithms are passed over.
+
+    >>> check_digest("sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:", hashlib.sha256(b"").digest())
+    """
+    found = _DIGEST.search(header) if header else None
+    if found and found.group(1) != base64.b64encode(digest).decode():
+        raise DigestMismatch("the body's sha-256 is not the one in Content-Digest; send the upload again")
+
+
+def keep(system: System, tenant: str, received: Received, content_type: str) -> tuple[Upload, bool]:
+    """Store an upload and list it; gives (upload, whether it is new). The same bytes are stored once a tenant."""
+    with system.database.reading() as session:
+        held = repository.same_upload(session, tenant, received.sha256, content_type)
+    if held is not None:
+        return held, False
+    upload = Upload(
+        id=new_id("upl"),
+        tenant=tenant,
+        sha256=received.sha256,
+        size_bytes=received.size_bytes,
+        content_type=content_type,
+        storage_key="",
+    )
+    upload.storage_key = f"uploads/{upload.id}"
+    try:
+        system.store.put(upload.storage_key, received.path)
+    except OSError as error:
+        raise _full(error) from error
+    return _list(system, upload)
+
+
+def _list(system: System, upload: Upload) -> tuple[Upload, bool]:
+    """List a stored upload; where another request was first with the same bytes, give that one."""
+    try:
+        with system.database.transaction() as session:
+            session.add(upload)
+        return upload, True
+    except IntegrityError:
+        system.store.delete(upload.storage_key)
+        with system.database.reading() as session:
+            held = repository.same_upload(session, upload.tenant, upload.sha256, upload.content_type)
+        if held is None:
+            raise
+        return held, False
+
+
+def _full(error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StorageFull("there is no room left to store the upload; try again later", headers={"Retry-After": "60"})
+    return error
