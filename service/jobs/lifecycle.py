@@ -1,0 +1,198 @@
+"""The verbs of a job's life: submit, claim, report, succeed, fail, give back, cancel, reap.
+
+Each is the work of one writing transaction: it takes the session, the caller's `Database.transaction()` commits. Where
+a verb leaves a job for some worker to take, the dispatcher sends its id after that commit.
+"""
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.db.base import database_now
+from service.errors import Conflict, NotFound
+from service.ids import new_id
+from service.jobs import repository, traces
+from service.jobs.dispatch import Dispatcher
+from service.jobs.failures import deadline_exceeded, problem_object, worker_lost
+from service.jobs.models import Job
+from service.jobs.states import TERMINAL, Status
+from service.jobs.values import ArtifactRef, Batch, Claim, Directive, EventNote, Failure, JobRequest, WorkerIdentity
+from service.problems import repository as problems
+
+
+def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispatcher) -> Job:
+    """Write a pending job on a problem of this tenant."""
+    problem = problems.problem_of(session, tenant, request.problem_id)
+    if problem is None:
+        raise NotFound(f"there is no problem '{request.problem_id}'")
+    job = Job(
+        id=new_id("job"),
+        tenant=tenant,
+        kind=request.kind,
+        problem_id=problem.id,
+        problem_sha256=problem.sha256,
+        hyperparameters=request.hyperparameters,
+        seed=request.seed,
+        device=request.device,
+        queue="gpu" if request.device == "cuda" else "cpu",
+        log_every=request.log_every,
+        checkpoint_every=request.checkpoint_every,
+        deadline_seconds=request.deadline_seconds,
+        max_attempts=request.max_attempts,
+        tags=request.tags,
+    )
+    repository.add(session, job)
+    traces.add_event(session, job.id, EventNote(type="submitted", message=f"{request.kind} job submitted"))
+    dispatcher.after_commit(session, job)
+    return job
+
+
+def claim(session: Session, job_id: str, worker: WorkerIdentity, kinds: Iterable[str], lease: float) -> Claim | None:
+    """Take the job for this worker, or give None: it ended, another holds it, or it is not for this worker."""
+    token = secrets.token_hex(16)
+    job = repository.claim(session, job_id, token, worker=worker, kinds=kinds, lease=lease)
+    if job is None:
+        return None
+    held = repository.held_job(
+        session,
+        job,
+        problem_key=problems.storage_key(session, job.problem_id),
+        checkpoint=traces.checkpoint_ref(traces.latest_checkpoint(session, job_id)),
+    )
+    data = {"attempt": held.attempt, "worker": worker.id}
+    traces.add_event(session, job_id, EventNote(type="started", message=f"attempt {held.attempt} started", data=data))
+    return held
+
+
+def directive(session: Session, held: Claim) -> Directive:
+    """Say whether the holder shall go on; only reads."""
+    job = repository.job_by_id(session, held.job_id)
+    if job is None or job.lease_token != held.token or Status(job.status) in TERMINAL:
+        return Directive.LOST
+    return Directive.CANCEL if job.cancel_requested_at is not None else Directive.GO_ON
+
+
+def report(session: Session, held: Claim, batch: Batch, lease: float) -> Directive:
+    """Renew the lease and keep what the run has reported; says whether to go on."""
+    job = repository.renew(session, held, lease, _changes(batch))
+    if job is None:
+        return Directive.LOST
+    _keep(session, held, batch)
+    return Directive.CANCEL if job.cancel_requested_at is not None else Directive.GO_ON
+
+
+def succeed(
+    session: Session, held: Claim, batch: Batch, summary: dict[str, Any], artifacts: Iterable[ArtifactRef]
+) -> bool:
+    """The one finishing transaction: last reports, artifacts and state together; False where the job was lost."""
+    if not repository.finish(session, held, Status.SUCCEEDED, {**_changes(batch), "summary": summary}):
+        return False
+    _keep(session, held, batch)
+    traces.put_artifacts(session, held.job_id, artifacts)
+    traces.add_event(session, held.job_id, EventNote(type="succeeded", message="succeeded"))
+    return True
+
+
+def fail(session: Session, held: Claim, batch: Batch, failure: Failure, dispatcher: Dispatcher) -> bool:
+    """End an attempt without a result: another attempt where that may help and one is left, else the job has failed."""
+    if failure.retry and held.attempt < held.max_attempts:
+        note = EventNote(type="attempt_failed", message=failure.detail, data={"code": failure.code})
+        return _let_go(session, held, batch, note, dispatcher, spend_attempt=True)
+    if not repository.finish(session, held, Status.FAILED, {**_changes(batch), "error": problem_object(failure)}):
+        return False
+    _keep(session, held, batch)
+    traces.add_event(session, held.job_id, _failed_note(failure))
+    return True
+
+
+def give_back(session: Session, held: Claim, batch: Batch, dispatcher: Dispatcher) -> bool:
+    """Let go of a job because this worker ends; the attempt does not count and another worker goes on at once."""
+    note = EventNote(type="given_back", message="the worker is shutting down; another one goes on")
+    return _let_go(session, held, batch, note, dispatcher, spend_attempt=False)
+
+
+def end_cancelled(session: Session, held: Claim, batch: Batch) -> bool:
+    """End a held job whose cancellation was asked for."""
+    if not repository.finish(session, held, Status.CANCELLED, _changes(batch)):
+        return False
+    _keep(session, held, batch)
+    traces.add_event(session, held.job_id, EventNote(type="cancelled", message="cancelled while running"))
+    return True
+
+
+def cancel(session: Session, tenant: str, job_id: str) -> Job:
+    """Cancel a pending job at once, ask a running one to stop; an ended one is refused unless it was cancelled."""
+    job = repository.job_of(session, tenant, job_id)
+    if job is None:
+        raise NotFound(f"there is no job '{job_id}'")
+    if Status(job.status) in TERMINAL and job.status != Status.CANCELLED:
+        raise Conflict(f"job '{job_id}' has already {job.status}", code="job_already_terminal")
+    if repository.end_unheld(session, job_id, Status.CANCELLED, {"cancel_requested_at": database_now()}):
+        traces.add_event(session, job_id, EventNote(type="cancelled", message="cancelled; no worker was on it"))
+    elif repository.request_cancel(session, job_id):
+        traces.add_event(session, job_id, EventNote(type="cancel_requested", message="asked to stop"))
+    session.refresh(job)
+    return job
+
+
+def reap(session: Session, republish_seconds: float, dispatcher: Dispatcher) -> list[str]:
+    """End the lost jobs that must end and send the others again, forgotten ones too; gives the ids sent."""
+    for job in repository.overdue_jobs(session):
+        _fail_unheld(session, job, deadline_exceeded(job.deadline_seconds or 0.0))
+    lost = [job for job in repository.lost_jobs(session, republish_seconds) if _goes_on(session, job)]
+    again = lost + repository.forgotten_jobs(session, republish_seconds)
+    for job in again:
+        dispatcher.after_commit(session, job)
+    return [job.id for job in again]
+
+
+def _goes_on(session: Session, job: Job) -> bool:
+    """End a lost job where it was cancelled or has no attempt left; True where another attempt shall be made."""
+    if job.cancel_requested_at is not None:
+        if repository.end_unheld(session, job.id, Status.CANCELLED, {}):
+            note = EventNote(type="cancelled", message="cancelled; its worker had been lost")
+            traces.add_event(session, job.id, note)
+        return False
+    if job.attempt >= job.max_attempts:
+        _fail_unheld(session, job, worker_lost(job.attempt))
+        return False
+    note = EventNote(type="worker_lost", message=f"the worker of attempt {job.attempt} was lost")
+    traces.add_event(session, job.id, note)
+    return True
+
+
+def _fail_unheld(session: Session, job: Job, failure: Failure) -> None:
+    if repository.end_unheld(session, job.id, Status.FAILED, {"error": problem_object(failure)}):
+        traces.add_event(session, job.id, _failed_note(failure))
+
+
+def _let_go(
+    session: Session, held: Claim, batch: Batch, note: EventNote, dispatcher: Dispatcher, *, spend_attempt: bool
+) -> bool:
+    job = repository.release(session, held, spend_attempt=spend_attempt)
+    if job is None:
+        return False
+    _keep(session, held, batch)
+    traces.add_event(session, held.job_id, note)
+    dispatcher.after_commit(session, job)
+    return True
+
+
+def _changes(batch: Batch) -> dict[str, Any]:
+    told = {"stage": batch.stage, "progress": batch.progress, "versions": batch.versions}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _keep(session: Session, held: Claim, batch: Batch) -> None:
+    traces.put_metrics(session, held.job_id, batch.metrics)
+    traces.put_targets(session, held, batch.targets)
+    for ref in batch.checkpoints:
+        traces.put_checkpoint(session, held, ref)
+    for note in batch.events:
+        traces.add_event(session, held.job_id, note)
+
+
+def _failed_note(failure: Failure) -> EventNote:
+    return EventNote(type="failed", message=failure.detail, data={"code": failure.code})

@@ -1,0 +1,64 @@
+"""The broker: publishes `{job_id}` and nothing else. A message may be lost, repeated or late; SQL is the truth."""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from service.logging import log
+from service.settings import Settings
+
+TASK_NAME = "run_job"
+QUEUES = ("cpu", "gpu")
+_SOCKET_SECONDS = 1
+
+
+def celery_app(settings: Settings) -> Celery:
+    """Give the Celery application both sides use: the same queues, the same transport, no result backend."""
+    app = Celery("l0", broker=settings.broker)
+    app.conf.update(celery_options())
+    return app
+
+
+def celery_options() -> dict[str, Any]:
+    """Give the Celery settings, the ones of `docs/decisions/0003`."""
+    return {
+        "task_queues": [Queue(name) for name in QUEUES],
+        "task_default_queue": "cpu",
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "socket_connect_timeout": _SOCKET_SECONDS,
+            "socket_timeout": None,
+            "health_check_interval": 10,
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+    }
+
+
+class JobQueue:
+    """The sending side."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = celery_app(settings)
+
+    def publish(self, job_id: str, queue: str) -> bool:
+        """Send a job's id; False, and a log line, where the broker is away: the reconciler sends it again."""
+        try:
+            self._app.send_task(TASK_NAME, args=[job_id], queue=queue, retry=False, expires=None)
+        except self._app.connection_for_write().connection_errors as error:
+            log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))
+            return False
+        return True
+
+    def check_reachable(self) -> None:
+        """Open a connection to the broker; raises where there is none."""
+        with self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_SOCKET_SECONDS)

@@ -1,0 +1,202 @@
+"""The only SQL on jobs. Every write of a running job carries its lease token and a guard on its status."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Update, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.base import Base, database_now
+from service.jobs.models import IdempotencyKey, Job
+from service.jobs.states import TERMINAL, Stage, Status, sources
+from service.jobs.values import CheckpointRef, Claim, WorkerIdentity
+
+Values = Mapping[str, Any]
+_LATER = {"version": Job.version + 1}
+_A_MOMENT = 1e-3  # seconds; a lease that ends this long ago has ended by any clock resolution
+
+
+def add(session: Session, row: Base) -> None:
+    """Insert a row now, so that a broken constraint shows here."""
+    session.add(row)
+    session.flush()
+
+
+def job_of(session: Session, tenant: str, job_id: str) -> Job | None:
+    """Give a tenant's job."""
+    return session.scalar(select(Job).where(Job.id == job_id, Job.tenant == tenant))
+
+
+def job_by_id(session: Session, job_id: str) -> Job | None:
+    """Give a job whoever's it is, for workers."""
+    return session.get(Job, job_id)
+
+
+def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Job]:
+    """Give up to `limit` jobs of a tenant, newest first, older than the job `before`."""
+    query = select(Job).where(Job.tenant == tenant, *(getattr(Job, name) == value for name, value in filters.items()))
+    if before is not None:
+        query = query.where(Job.id < before)
+    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+
+
+def job_of_key(session: Session, tenant: str, key: str) -> IdempotencyKey | None:
+    """Give what is known of a tenant's idempotency key."""
+    return session.get(IdempotencyKey, (tenant, key))
+
+
+def forget_old_key(session: Session, tenant: str, key: str, lifetime_seconds: float) -> None:
+    """Delete an idempotency key that has outlived its time."""
+    mine = delete(IdempotencyKey).where(IdempotencyKey.tenant == tenant, IdempotencyKey.key == key)
+    session.execute(mine.where(IdempotencyKey.created_at < database_now() - lifetime_seconds))
+
+
+def jobs_use_problem(session: Session, problem_id: str) -> bool:
+    """Say whether a job refers to the problem."""
+    return bool(session.scalar(select(exists().where(Job.problem_id == problem_id))))
+
+
+def claim(
+    session: Session, job_id: str, token: str, *, worker: WorkerIdentity, kinds: Iterable[str], lease: float
+) -> Job | None:
+    """Take the job by compare-and-swap; None where it ended, is held, is spent, cancelled or not this worker's."""
+    free = or_(
+        Job.status == Status.PENDING.value,
+        and_(Job.status == Status.RUNNING.value, Job.lease_expires_at < database_now()),
+    )
+    fits = [Job.kind.in_(list(kinds)), Job.queue.in_(worker.queues)]
+    taken = update(Job).where(
+        Job.id == job_id, free, Job.attempt < Job.max_attempts, Job.cancel_requested_at.is_(None), *fits
+    )
+    return _changed(
+        session,
+        taken.values(
+            status=Status.RUNNING.value,
+            stage=Stage.LOADING.value,
+            attempt=Job.attempt + 1,
+            lease_token=token,
+            lease_expires_at=database_now() + lease,
+            heartbeat_at=database_now(),
+            started_at=func.coalesce(Job.started_at, database_now()),
+            worker=worker.id,
+            **_LATER,
+        ),
+    )
+
+
+def held_job(session: Session, job: Job, *, problem_key: str, checkpoint: CheckpointRef | None) -> Claim:
+    """Give what the holder of a claimed job needs to know of it."""
+    return Claim(
+        job_id=job.id,
+        token=job.lease_token or "",
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        kind=job.kind,
+        problem_key=problem_key,
+        problem_sha256=job.problem_sha256,
+        hyperparameters=job.hyperparameters,
+        seed=job.seed,
+        device=job.device,
+        log_every=job.log_every,
+        checkpoint_every=job.checkpoint_every,
+        deadline_seconds=job.deadline_seconds,
+        deadline_in_seconds=seconds_to_deadline(session, job),
+        checkpoint=checkpoint,
+    )
+
+
+def seconds_to_deadline(session: Session, job: Job) -> float | None:
+    """Give the time a job has left by the database's clock; None without a deadline."""
+    if job.deadline_seconds is None:
+        return None
+    now = float(session.scalar(select(database_now())) or 0.0)
+    return job.created_at.timestamp() + job.deadline_seconds - now
+
+
+def _held(held: Claim) -> ColumnElement[bool]:
+    return and_(Job.id == held.job_id, Job.lease_token == held.token, Job.status == Status.RUNNING.value)
+
+
+def renew(session: Session, held: Claim, lease: float, changes: Values) -> Job | None:
+    """Renew the lease and write `changes` of stage and progress; None where the job is no longer the holder's."""
+    values = {"lease_expires_at": database_now() + lease, "heartbeat_at": database_now(), **changes}
+    return _changed(session, update(Job).where(_held(held)).values(values | (_LATER if changes else {})))
+
+
+def finish(session: Session, held: Claim, status: Status, changes: Values) -> Job | None:
+    """Move a held job to an end; None where it is no longer the holder's."""
+    return _changed(session, update(Job).where(_held(held)).values(_ending(status, changes)))
+
+
+def release(session: Session, held: Claim, *, spend_attempt: bool) -> Job | None:
+    """Let go of a held job: its lease ends now, so that the next claim wins; a drained attempt does not count."""
+    attempt = Job.attempt if spend_attempt else Job.attempt - 1
+    over = database_now() - _A_MOMENT
+    changes = {"lease_expires_at": over, "lease_token": None, "stage": Stage.QUEUED.value, "attempt": attempt}
+    return _changed(session, update(Job).where(_held(held)).values(changes | _LATER))
+
+
+def end_unheld(session: Session, job_id: str, status: Status, changes: Values) -> Job | None:
+    """Move a job nobody holds (pending, or its lease has run out) to an end."""
+    legal = Job.status.in_([source.value for source in sources(status)])
+    return _changed(session, update(Job).where(Job.id == job_id, _unheld(), legal).values(_ending(status, changes)))
+
+
+def _unheld() -> ColumnElement[bool]:
+    return or_(Job.status == Status.PENDING.value, Job.lease_expires_at < database_now())
+
+
+def _ending(status: Status, changes: Values) -> dict[str, Any]:
+    return {"status": status.value, "finished_at": database_now(), "lease_expires_at": None, **changes, **_LATER}
+
+
+def request_cancel(session: Session, job_id: str) -> Job | None:
+    """Note that a running job shall stop; None where it was noted before or the job ended."""
+    running = update(Job).where(Job.id == job_id, Job.status == Status.RUNNING.value, Job.cancel_requested_at.is_(None))
+    return _changed(session, running.values(cancel_requested_at=database_now(), **_LATER))
+
+
+def mark_published(session: Session, job_id: str) -> None:
+    """Note that the job's id went to the broker."""
+    active = update(Job).where(Job.id == job_id, Job.status.not_in([status.value for status in TERMINAL]))
+    waiting = case((Job.status == Status.PENDING.value, _queued_stage()), else_=Job.stage)
+    _changed(session, active.values(published_at=database_now(), stage=waiting, **_LATER))
+
+
+def _queued_stage() -> ColumnElement[str]:
+    return case((Job.stage == Stage.AWAITING_DISPATCH.value, Stage.QUEUED.value), else_=Job.stage)
+
+
+def set_waiting_stage(session: Session, job_id: str, stage: Stage) -> None:
+    """Say why a pending job waits."""
+    waiting = update(Job).where(Job.id == job_id, Job.status == Status.PENDING.value, Job.stage != stage.value)
+    _changed(session, waiting.values(stage=stage.value, **_LATER))
+
+
+def lost_jobs(session: Session, republish_seconds: float) -> list[Job]:
+    """Give running jobs whose lease has run out: all that must end, and those not sent again since or lately."""
+    must_end = or_(Job.attempt >= Job.max_attempts, Job.cancel_requested_at.is_not(None))
+    not_sent = or_(Job.published_at.is_(None), Job.published_at < Job.lease_expires_at)
+    sent_long_ago = Job.published_at < database_now() - republish_seconds
+    expired = select(Job).where(Job.status == Status.RUNNING.value, Job.lease_expires_at < database_now())
+    return list(session.scalars(expired.where(or_(must_end, not_sent, sent_long_ago)).order_by(Job.id)))
+
+
+def forgotten_jobs(session: Session, pending_seconds: float) -> list[Job]:
+    """Give pending jobs that were published too long ago, or never."""
+    since = func.coalesce(Job.published_at, Job.created_at)
+    waiting = select(Job).where(Job.status == Status.PENDING.value, since < database_now() - pending_seconds)
+    return list(session.scalars(waiting.order_by(Job.id).limit(1000)))
+
+
+def overdue_jobs(session: Session) -> list[Job]:
+    """Give jobs that nobody holds and whose deadline has passed."""
+    late = Job.created_at + Job.deadline_seconds < database_now()
+    active = Job.status.in_([Status.PENDING.value, Status.RUNNING.value])
+    return list(session.scalars(select(Job).where(active, _unheld(), Job.deadline_seconds.is_not(None), late)))
+
+
+def _changed(session: Session, statement: Update) -> Job | None:
+    """Run an update of at most one job and give it as it is now; None where its guard did not hold."""
+    returned = statement.returning(Job).execution_options(populate_existing=True, synchronize_session=False)
+    return session.scalars(returned).one_or_none()

@@ -1,0 +1,85 @@
+"""Taking a job: which queue, and the same job for the same Idempotency-Key."""
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.errors import Unprocessable
+from service.jobs import lifecycle, repository, workers
+from service.jobs.models import IdempotencyKey, Job
+from service.jobs.states import Stage
+from service.jobs.values import JobRequest
+from service.system import System
+
+KEY_LIFETIME = timedelta(hours=24)
+
+
+def resolve_device(system: System, asked: str) -> str:
+    """Give cpu or cuda: `auto` is cuda where a GPU worker was seen lately."""
+    if asked != "auto":
+        return asked
+    return "cuda" if _gpu_worker_seen(system) else "cpu"
+
+
+def submit(system: System, tenant: str, request: JobRequest, key: str | None) -> Job:
+    """Write the job, or give the one that this key made of the same request before."""
+    payload = _digest(request)
+    try:
+        with system.database.transaction() as session:
+            job = _job_of_key(session, tenant, key, payload) or _new_job(session, system, tenant, request, key, payload)
+    except IntegrityError:  # another request with this key was first
+        with system.database.transaction() as session:
+            held = _job_of_key(session, tenant, key, payload)
+        if held is None:
+            raise
+        return held
+    return _noted(system, job)
+
+
+def _noted(system: System, job: Job) -> Job:
+    """Say on a job that waits for a GPU that no worker has one."""
+    if job.queue == "gpu" and not _gpu_worker_seen(system):
+        with system.database.transaction() as session:
+            repository.set_waiting_stage(session, job.id, Stage.NO_GPU_WORKER)
+    with system.database.reading() as session:
+        return repository.job_by_id(session, job.id) or job
+
+
+def _new_job(session: Session, system: System, tenant: str, request: JobRequest, key: str | None, payload: str) -> Job:
+    job = lifecycle.submit(session, tenant, request, system.dispatcher)
+    if key is not None:
+        repository.add(session, IdempotencyKey(tenant=tenant, key=key, payload_sha256=payload, job_id=job.id))
+    return job
+
+
+def _job_of_key(session: Session, tenant: str, key: str | None, payload: str) -> Job | None:
+    if key is None:
+        return None
+    repository.forget_old_key(session, tenant, key, KEY_LIFETIME.total_seconds())
+    held = repository.job_of_key(session, tenant, key)
+    if held is None:
+        return None
+    if held.payload_sha256 != payload:
+        raise Unprocessable(
+            f"Idempotency-Key '{key}' was used for another request; use a new key for a new job",
+            code="idempotency_key_reused",
+        )
+    return repository.job_by_id(session, held.job_id)
+
+
+def _digest(request: JobRequest) -> str:
+    return hashlib.sha256(json.dumps(_plain(request), sort_keys=True).encode()).hexdigest()
+
+
+def _plain(request: JobRequest) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "device"}
+
+
+def _gpu_worker_seen(system: System) -> bool:
+    with system.database.reading() as session:
+        seen = workers.workers_seen(session, system.settings.worker_seen_seconds)
+    return any("gpu" in worker.queues for worker in seen)

@@ -1,0 +1,186 @@
+"""SQL on what jobs leave behind: events, loss curves, target rows, checkpoints, artifacts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from service.db.base import Base
+from service.ids import new_id
+from service.jobs.models import Event, Job, Metric, StoredArtifact, StoredCheckpoint, TargetRow
+from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
+
+Values = Mapping[str, Any]
+
+
+def events_after(session: Session, job_id: str, after: int, limit: int) -> list[Event]:
+    """Give up to `limit` events numbered above `after`, in order."""
+    query = select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit)
+    return list(session.scalars(query))
+
+
+def artifacts(session: Session, job_id: str) -> list[StoredArtifact]:
+    """Give a job's artifacts by name."""
+    return list(session.scalars(select(StoredArtifact).where(StoredArtifact.job_id == job_id).order_by("name")))
+
+
+def artifact(session: Session, job_id: str, name: str) -> StoredArtifact | None:
+    """Give one artifact."""
+    return session.get(StoredArtifact, (job_id, name))
+
+
+def latest_checkpoint(session: Session, job_id: str) -> StoredCheckpoint | None:
+    """Give the checkpoint of the most epochs, the newest of equals."""
+    query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
+    return session.scalar(query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc()).limit(1))
+
+
+def metric_keys(session: Session, job_id: str) -> list[str]:
+    """Give the names of a job's loss curves."""
+    return list(session.scalars(select(Metric.key).where(Metric.job_id == job_id).distinct().order_by(Metric.key)))
+
+
+def curve(
+    session: Session, job_id: str, key: str, *, from_step: int, to_step: int | None, max_points: int
+) -> list[tuple[int, float | None, float | None, float | None]]:
+    """Give (step, last, min, max) of at most `max_points` buckets of equal width; the buckets are made in SQL."""
+    within = [Metric.job_id == job_id, Metric.key == key, Metric.step >= from_step]
+    if to_step is not None:
+        within.append(Metric.step <= to_step)
+    low, high = session.execute(select(func.min(Metric.step), func.max(Metric.step)).where(*within)).one()
+    if low is None:
+        return []
+    width = max(1, -(-(high - low + 1) // max_points))
+    bucket = (Metric.step - low) // width
+    spans = (
+        select(
+            func.max(Metric.step).label("step"),
+            func.min(Metric.value).label("low"),
+            func.max(Metric.value).label("high"),
+        )
+        .where(*within)
+        .group_by(bucket)
+        .subquery()
+    )
+    last = and_(Metric.job_id == job_id, Metric.key == key, Metric.step == spans.c.step)
+    rows = session.execute(
+        select(spans.c.step, Metric.value, spans.c.low, spans.c.high).join(Metric, last).order_by(spans.c.step)
+    )
+    return [(step, last, low, high) for step, last, low, high in rows]
+
+
+def point_count(session: Session, job_id: str, key: str) -> int:
+    """Give how many points a curve has."""
+    query = select(func.count()).where(Metric.job_id == job_id, Metric.key == key)
+    return session.scalar(query) or 0
+
+
+def target_rows(
+    session: Session, job: Job, *, where: Sequence[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], limit: int
+) -> list[TargetRow]:
+    """Give target rows of the attempt that ended the job."""
+    query = select(TargetRow).where(TargetRow.job_id == job.id, TargetRow.attempt == job.attempt, *where)
+    return list(session.scalars(query.order_by(*order).limit(limit)))
+
+
+def predictions(session: Session, job: Job) -> list[tuple[str, float]]:
+    """Give name and estimate of every target, in the problem's order."""
+    query = select(TargetRow.name, TargetRow.estimate).where(
+        TargetRow.job_id == job.id, TargetRow.attempt == job.attempt
+    )
+    return [(name, estimate) for name, estimate in session.execute(query.order_by(TargetRow.index))]
+
+
+def checkpoint_ref(row: StoredCheckpoint | None) -> CheckpointRef | None:
+    """Give the row as a value."""
+    if row is None:
+        return None
+    return CheckpointRef(epoch=row.epoch, storage_key=row.storage_key, sha256=row.sha256, size_bytes=row.size_bytes)
+
+
+def add_event(session: Session, job_id: str, note: EventNote) -> None:
+    """Number an event and keep it; the job's row serialises the numbers."""
+    seq = session.execute(
+        update(Job)
+        .where(Job.id == job_id)
+        .values(last_event=Job.last_event + 1)
+        .returning(Job.last_event)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+    session.add(Event(job_id=job_id, seq=seq, type=note.type, message=note.message, data=note.data))
+    session.flush()
+
+
+def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:
+    """Keep points of loss curves; a step that comes again replaces the one there is."""
+    rows = [
+        {"job_id": job_id, "key": key, "step": step, "value": value}
+        for step, values in points
+        for key, value in values.items()
+    ]
+    _upsert(session, Metric, rows, replaced=("value",))
+
+
+def put_targets(session: Session, held: Claim, rows: Sequence[Values]) -> None:
+    """Keep target rows of this attempt; they show once the job has succeeded."""
+    mine = [{**row, "job_id": held.job_id, "attempt": held.attempt} for row in rows]
+    _upsert(session, TargetRow, mine, replaced=("estimate",))
+
+
+def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
+    """List a checkpoint that the store holds."""
+    session.add(
+        StoredCheckpoint(
+            id=new_id("ckp"),
+            job_id=held.job_id,
+            attempt=held.attempt,
+            epoch=ref.epoch,
+            size_bytes=ref.size_bytes,
+            sha256=ref.sha256,
+            storage_key=ref.storage_key,
+        )
+    )
+    session.flush()
+
+
+def drop_older_checkpoints(session: Session, job_id: str, keep: int) -> list[str]:
+    """Take all checkpoints of a job but the newest `keep` off the list; gives the storage keys to delete."""
+    query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
+    newest_first = query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
+    older = list(session.scalars(newest_first.offset(keep)))
+    for row in older:
+        session.delete(row)
+    return [row.storage_key for row in older]
+
+
+def put_artifacts(session: Session, job_id: str, refs: Iterable[ArtifactRef]) -> None:
+    """List the artifacts of a result."""
+    rows = [
+        {
+            "job_id": job_id,
+            "name": ref.name,
+            "size_bytes": ref.size_bytes,
+            "sha256": ref.sha256,
+            "content_type": ref.content_type,
+            "storage_key": ref.storage_key,
+        }
+        for ref in refs
+    ]
+    _upsert(session, StoredArtifact, rows, replaced=("size_bytes", "sha256", "content_type", "storage_key"))
+
+
+_PARAMETERS_A_STATEMENT = 30_000  # SQLite takes 32,766, PostgreSQL 65,535
+
+
+def _upsert(session: Session, table: type[Base], rows: Sequence[Values], *, replaced: Sequence[str]) -> None:
+    if not rows:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    size = max(1, _PARAMETERS_A_STATEMENT // len(rows[0]))
+    keys = [column.name for column in table.__table__.primary_key]
+    for start in range(0, len(rows), size):
+        statement = insert(table).values([dict(row) for row in rows[start : start + size]])
+        changes = {name: statement.excluded[name] for name in replaced}
+        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))

@@ -1,0 +1,54 @@
+"""A job as the world sees it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from service.jobs.models import Job
+from service.jobs.states import Status
+
+_STALLED_SECONDS = 30.0
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """Give the body of `GET /v1/jobs/{id}`."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": job.status,
+        "stage": job.stage,
+        "progress": job.progress,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "stalled": _is_stalled(job),
+        "cancel_requested_at": job.cancel_requested_at,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "heartbeat_at": job.heartbeat_at,
+        "problem_id": job.problem_id,
+        "problem_sha256": job.problem_sha256,
+        "hyperparameters": job.hyperparameters,
+        "seed": job.seed,
+        "device": job.device,
+        "versions": job.versions,
+        "summary": job.summary,
+        "error": job.error,
+        "tags": job.tags,
+        "retry_of": None,
+        "resumed_from": None,
+        "version": job.version,
+        "links": _links(job.id),
+    }
+
+
+def _is_stalled(job: Job) -> bool:
+    """Say whether a running job has shown no sign of life for the time of a lease."""
+    if job.status != Status.RUNNING or job.heartbeat_at is None:
+        return False
+    return (datetime.now(UTC) - job.heartbeat_at).total_seconds() > _STALLED_SECONDS
+
+
+def _links(job_id: str) -> dict[str, str]:
+    base = f"/v1/jobs/{job_id}"
+    parts = ("cancel", "events", "metrics", "weights", "predictions", "targets", "artifacts")
+    return {"self": base, **{part: f"{base}/{part}" for part in parts}, "page": f"/#job={job_id}"}
