@@ -1,0 +1,1 @@
+"""Workers: claim a job, run the engine in a child process, finish. Start reading at `execution`."""

@@ -1,0 +1,55 @@
+"""The Celery instance and its signals. Threads, no fork: the engine's process is spawned, never forked from here."""
+
+import threading
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+
+from service.jobs.queue import celery_app
+from service.settings import Settings
+from service.system import System
+from worker.identity import identity
+from worker.maintenance import Maintenance
+from worker.tasks import register
+
+
+def run(settings: Settings) -> int:
+    """Serve the queues until told to stop; gives the exit code."""
+    system, worker, draining = System.open(settings), identity(settings), threading.Event()
+    app = celery_app(settings)
+    register(app, system, worker, draining)
+    _connect(Maintenance(system, worker), draining)
+    return _serve(app, settings, worker.id)
+
+
+def _connect(maintenance: Maintenance, draining: threading.Event) -> None:
+    """Tie the worker's life to Celery's signals; strong references, Celery keeps weak ones by default."""
+
+    def ready(**_: Any) -> None:
+        maintenance.start()
+
+    def shutting_down(**_: Any) -> None:
+        draining.set()
+
+    def gone(**_: Any) -> None:
+        maintenance.stop()
+
+    worker_ready.connect(ready, weak=False)
+    worker_shutting_down.connect(shutting_down, weak=False)
+    worker_shutdown.connect(gone, weak=False)
+
+
+def _serve(app: Celery, settings: Settings, name: str) -> int:
+    worker = app.Worker(
+        hostname=f"{name}@l0",
+        pool="threads",
+        concurrency=settings.worker_concurrency,
+        queues=settings.worker_queues,
+        loglevel="WARNING",
+        without_mingle=True,
+        without_gossip=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -1,0 +1,194 @@
+"""The spawned process: fetch the problem, run the engine, store what it leaves. It knows no database and no broker.
+
+Its first line of standard input is the assignment; any later line, or the end of the input (the worker has died),
+means stop. It reports on the pipe whose number is its only argument.
+"""
+
+import hashlib
+import math
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
+from l0core.kind import Result
+from l0core.kinds import KINDS
+from service.settings import Settings
+from service.storage import FolderStore, Store
+from worker import failures
+from worker.messages import (
+    ArtifactMessage,
+    Assignment,
+    CheckpointMessage,
+    DoneMessage,
+    EpochMessage,
+    FindingMessage,
+    StageMessage,
+    StoppedMessage,
+    TargetsMessage,
+)
+
+_ROWS_A_MESSAGE = 1000
+_CHUNK = 1 << 20
+
+
+def main() -> None:
+    """Run the one assignment."""
+    assignment = Assignment.model_validate_json(sys.stdin.readline())
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    settings = Settings()
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as pipe:
+        desk = Desk(assignment=assignment, settings=settings, store=FolderStore(settings.storage), write=pipe.write)
+        desk.send(_outcome(desk, stop))
+
+
+def _listen(stop: threading.Event) -> None:
+    """Wait for the word to stop; where the worker itself is gone, nobody can use a result: leave at once."""
+    told = sys.stdin.readline()
+    stop.set()
+    if not told:
+        os._exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What the child works with: its assignment, the store, and the pipe to its worker."""
+
+    assignment: Assignment
+    settings: Settings
+    store: Store
+    write: Callable[[str], object]
+
+    def send(self, message: BaseModel) -> None:
+        """Tell the worker."""
+        self.write(message.model_dump_json() + "\n")
+
+    def key(self, name: str) -> str:
+        """Give the storage key of a file of this attempt; another attempt's files never collide with it."""
+        return f"jobs/{self.assignment.job_id}/{self.assignment.token[:12]}/{name}"
+
+
+def _outcome(desk: Desk, stop: threading.Event) -> BaseModel:
+    try:
+        return _run(desk, stop)
+    except BaseException as error:  # noqa: BLE001 - every end of a run is told, by the table in `failures`
+        traceback.print_exc()
+        return failures.describe(error)
+
+
+def _run(desk: Desk, stop: threading.Event) -> BaseModel:
+    desk.send(StageMessage(stage="loading"))
+    kind = KINDS[desk.assignment.kind]
+    with desk.store.local(desk.assignment.problem_key) as path:
+        problem = kind.problem_type().load(path)
+    hyperparameters = kind.hyperparameters.model_validate(desk.assignment.hyperparameters)
+    result = kind.engine()(problem, hyperparameters, _context(desk, stop))
+    if isinstance(result, Stopped):
+        return StoppedMessage(epoch=result.epoch)
+    desk.send(StageMessage(stage="saving"))
+    _save(desk, result)
+    return DoneMessage(summary=_plain(result.summary))
+
+
+def _context(desk: Desk, stop: threading.Event) -> RunContext:
+    assignment = desk.assignment
+    folder = Path(assignment.folder)
+    return RunContext(
+        seed=assignment.seed,
+        device=assignment.device,
+        report=lambda report: desk.send(_message(report)),
+        should_stop=stop.is_set,
+        log_every=assignment.log_every,
+        checkpoints=CheckpointPolicy(
+            folder=folder,
+            every_epochs=assignment.checkpoint_every,
+            every_seconds=desk.settings.checkpoint_seconds,
+            saved=lambda path, epoch: _store_checkpoint(desk, path, epoch),
+        ),
+        resume_from=_fetched_checkpoint(desk, folder),
+    )
+
+
+def _fetched_checkpoint(desk: Desk, folder: Path) -> Path | None:
+    """Bring the last checkpoint here, where there is one and its bytes are the ones that were stored."""
+    assignment = desk.assignment
+    if assignment.checkpoint_key is None:
+        return None
+    path = folder / "resume.safetensors"
+    with desk.store.open(assignment.checkpoint_key) as source, path.open("wb") as target:
+        while chunk := source.read(_CHUNK):
+            target.write(chunk)
+    if _sha256(path) != assignment.checkpoint_sha256:
+        message = f"the checkpoint {assignment.checkpoint_key} is not the one that was stored"
+        raise OSError(message)
+    return path
+
+
+def _message(report: Report) -> BaseModel:
+    match report:
+        case StageReport(stage=stage):
+            return StageMessage(stage=stage)
+        case EpochReport(epoch=epoch, epochs=epochs, metrics=metrics):
+            return EpochMessage(epoch=epoch, epochs=epochs, metrics={k: _finite(v) for k, v in metrics.items()})
+        case FindingReport(code=code, severity=severity, message=text):
+            return FindingMessage(code=code, severity=severity, message=text)
+
+
+def _store_checkpoint(desk: Desk, path: Path, epoch: int) -> None:
+    key = desk.key(f"checkpoint-{epoch:09d}.safetensors")
+    sha256, size = _sha256(path), path.stat().st_size
+    desk.store.put(key, path)
+    desk.send(CheckpointMessage(epoch=epoch, storage_key=key, sha256=sha256, size_bytes=size))
+
+
+def _save(desk: Desk, result: Result) -> None:
+    for rows in _batches(result.target_rows(), _ROWS_A_MESSAGE):
+        desk.send(TargetsMessage(rows=[_plain(row) for row in rows]))
+    for artifact in result.write(Path(desk.assignment.folder) / "artifacts"):
+        key = desk.key(artifact.name)
+        sha256, size = _sha256(artifact.path), artifact.path.stat().st_size
+        desk.store.put(key, artifact.path)
+        desk.send(
+            ArtifactMessage(
+                name=artifact.name,
+                storage_key=key,
+                sha256=sha256,
+                size_bytes=size,
+                content_type=artifact.content_type,
+            )
+        )
+
+
+def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    waiting = iter(rows)
+    while batch := list(islice(waiting, size)):
+        yield batch
+
+
+def _plain(value: Any) -> Any:
+    """Give JSON values; a number that is not finite becomes null."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return _finite(value) if isinstance(value, float) else value
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    main()

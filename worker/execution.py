@@ -1,0 +1,202 @@
+"""One job on this worker: claim, child process, watch, finish. Runs without Celery.
+
+The watching loop has one rule for trouble: whatever fails is tried again every second until the lease has run out;
+then the job is somebody else's, the child is killed, and nothing more is written.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from l0core.kinds import KINDS
+from service.jobs import lifecycle, traces
+from service.jobs.failures import deadline_exceeded
+from service.jobs.values import Claim, Directive, WorkerIdentity
+from service.logging import log
+from service.system import System
+from worker.engine_process import EngineProcess
+from worker.failures import failure_of, failure_of_exit
+from worker.ledger import Ledger
+from worker.messages import Assignment, DoneMessage, FailedMessage
+
+_TICK_SECONDS = 0.2
+_RETRY_SECONDS = 1.0
+_KEPT_CHECKPOINTS = 2
+
+
+class StopReason(Enum):
+    """Why a child was told to stop."""
+
+    CANCEL = auto()
+    DRAIN = auto()
+    DEADLINE = auto()
+
+
+def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
+    """Claim the job and see it to an end of this attempt; a job that is not to be had is left alone."""
+    lease = system.settings.lease_seconds
+    with system.database.transaction() as session:
+        held = lifecycle.claim(session, job_id, worker, KINDS, lease)
+    if held is None:
+        log.info("job_not_claimed", job_id=job_id)
+        return
+    log.info("job_claimed", job_id=job_id, attempt=held.attempt)
+    with (
+        tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
+        EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
+    ):
+        Watch(system, worker, held, child, draining).run()
+
+
+def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:
+    return Assignment(
+        job_id=held.job_id,
+        attempt=held.attempt,
+        token=held.token,
+        kind=held.kind,
+        problem_key=held.problem_key,
+        hyperparameters=held.hyperparameters,
+        seed=held.seed,
+        device="cpu" if held.device == "cpu" else worker.device,
+        log_every=held.log_every,
+        checkpoint_every=held.checkpoint_every,
+        checkpoint_key=held.checkpoint.storage_key if held.checkpoint else None,
+        checkpoint_sha256=held.checkpoint.sha256 if held.checkpoint else None,
+        folder=folder,
+    )
+
+
+class Watch:
+    """The loop beside a running child."""
+
+    def __init__(
+        self, system: System, worker: WorkerIdentity, held: Claim, child: EngineProcess, draining: threading.Event
+    ) -> None:
+        self._system, self._settings, self._held, self._child = system, system.settings, held, child
+        self._draining = draining
+        self._ledger = Ledger(worker.versions)
+        now = time.monotonic()
+        self._renewed_at = now
+        self._next_flush = now
+        self._deadline = None if held.deadline_in_seconds is None else now + held.deadline_in_seconds
+        self._reason: StopReason | None = None
+        self._kill_at = float("inf")
+
+    def run(self) -> None:
+        """Watch until the child has ended or the job is lost, then write the end down."""
+        while self._child_runs():
+            if not self._flush_when_due():
+                log.warning("lease_lost", job_id=self._held.job_id)
+                return
+            self._stop_when_due()
+        if self._until_written(self._finish):
+            log.info("attempt_ended", job_id=self._held.job_id, attempt=self._held.attempt)
+        else:
+            log.warning("end_not_written", job_id=self._held.job_id)
+
+    def _child_runs(self) -> bool:
+        exited = self._child.exit_code() is not None
+        for message in self._child.messages(0 if exited else _TICK_SECONDS):
+            self._ledger.add(message)
+        return not exited and self._ledger.ending is None
+
+    def _flush_when_due(self) -> bool:
+        """Report what is new, or look whether to go on; False where the job is no longer this worker's."""
+        now = time.monotonic()
+        if now < self._next_flush:
+            return True
+        try:
+            told = self._report() if self._report_due(now) else self._look()
+        except SQLAlchemyError as error:
+            log.warning("flush_failed", job_id=self._held.job_id, error=str(error))
+            self._next_flush = now + _RETRY_SECONDS
+            return now - self._renewed_at < self._settings.lease_seconds
+        self._next_flush = now + self._settings.flush_seconds
+        if told is Directive.CANCEL:
+            self._ask_to_stop(StopReason.CANCEL)
+        return told is not Directive.LOST
+
+    def _report_due(self, now: float) -> bool:
+        return self._ledger.has_news or now - self._renewed_at >= self._settings.renew_seconds
+
+    def _look(self) -> Directive:
+        with self._system.database.reading() as session:
+            return lifecycle.directive(session, self._held)
+
+    def _report(self) -> Directive:
+        asked_at = time.monotonic()
+        new_checkpoint = bool(self._ledger.batch.checkpoints)
+        with self._system.database.transaction() as session:
+            told = lifecycle.report(session, self._held, self._ledger.batch, self._settings.lease_seconds)
+            dropped = self._dropped_checkpoints(session) if new_checkpoint and told is not Directive.LOST else []
+        self._renewed_at = asked_at
+        self._ledger.clear()
+        for key in dropped:
+            self._system.store.delete(key)
+        return told
+
+    def _dropped_checkpoints(self, session: Session) -> list[str]:
+        return traces.drop_older_checkpoints(session, self._held.job_id, _KEPT_CHECKPOINTS)
+
+    def _stop_when_due(self) -> None:
+        now = time.monotonic()
+        if self._draining.is_set():
+            self._ask_to_stop(StopReason.DRAIN)
+        if self._deadline is not None and now >= self._deadline:
+            self._ask_to_stop(StopReason.DEADLINE)
+        if now >= self._kill_at:
+            log.warning("child_killed", job_id=self._held.job_id, pid=self._child.pid)
+            self._child.kill()
+
+    def _ask_to_stop(self, reason: StopReason) -> None:
+        """Tell the child once; the first reason stays."""
+        if self._reason is None:
+            self._reason = reason
+            self._kill_at = time.monotonic() + self._settings.stop_seconds
+            self._child.ask_to_stop()
+
+    def _until_written(self, write: Callable[[], object]) -> bool:
+        """Write the end, again and again until it is written or the lease has run out."""
+        while True:
+            try:
+                write()
+                return True
+            except SQLAlchemyError as error:
+                log.warning("finish_failed", job_id=self._held.job_id, error=str(error))
+                if time.monotonic() - self._renewed_at >= self._settings.lease_seconds:
+                    return False
+                time.sleep(_RETRY_SECONDS)
+
+    def _finish(self) -> None:
+        batch, dispatcher = self._ledger.batch, self._system.dispatcher
+        with self._system.database.transaction() as session:
+            match self._ledger.ending:
+                case DoneMessage(summary=summary):
+                    lifecycle.succeed(session, self._held, batch, summary, self._ledger.artifacts)
+                case FailedMessage() as message:
+                    self._log_failure()
+                    lifecycle.fail(session, self._held, batch, failure_of(message), dispatcher)
+                case _ if self._reason is not None:
+                    self._finish_stopped(session, self._reason)
+                case _:
+                    self._log_failure()
+                    failure = failure_of_exit(self._child.exit_code() or 0)
+                    lifecycle.fail(session, self._held, batch, failure, dispatcher)
+
+    def _finish_stopped(self, session: Session, reason: StopReason) -> None:
+        batch, dispatcher = self._ledger.batch, self._system.dispatcher
+        if reason is StopReason.CANCEL:
+            lifecycle.end_cancelled(session, self._held, batch)
+        elif reason is StopReason.DRAIN:
+            lifecycle.give_back(session, self._held, batch, dispatcher)
+        else:
+            late = deadline_exceeded(self._held.deadline_seconds or 0.0)
+            lifecycle.fail(session, self._held, batch, late, dispatcher)
+
+    def _log_failure(self) -> None:
+        log.error("attempt_failed", job_id=self._held.job_id, engine_log=self._child.log_tail())

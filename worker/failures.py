@@ -1,0 +1,55 @@
+"""Every way an attempt can end without a result, and what becomes of the job: one table."""
+
+import errno
+import signal
+
+from l0core.errors import L0Error
+from service.jobs.values import Failure
+from worker.messages import FailedMessage
+
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TITLES = {
+    "diverged": "The fit diverged",
+    "infeasible_budget": "The record budget cannot be met",
+    "out_of_memory": "Out of memory",
+    "engine_crashed": "The engine crashed",
+    "worker_lost": "The worker was lost",
+    "storage_full": "No room to store the result",
+    "invalid_hyperparameter": "The hyperparameters do not fit the problem",
+}
+
+
+def describe(error: BaseException) -> FailedMessage:
+    """Give what the child says of the exception its run ended in."""
+    if isinstance(error, L0Error):
+        return FailedMessage(code=error.code, detail=error.message, pointer=error.pointer)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        text = "the run needs more memory than its worker has; use a smaller problem or a larger worker"
+        return FailedMessage(code="out_of_memory", detail=text)
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return FailedMessage(code="storage_full", detail="there is no room left to store checkpoints or results")
+    if isinstance(error, OSError):
+        return FailedMessage(
+            code="worker_lost", detail=f"reading or storing failed: {type(error).__name__}", retry=True
+        )
+    return FailedMessage(code="engine_crashed", detail=f"the engine raised {type(error).__name__}; the log has it")
+
+
+def failure_of(message: FailedMessage) -> Failure:
+    """Give the failure a child has told of."""
+    return Failure(
+        code=message.code,
+        title=_TITLES.get(message.code, "The job failed"),
+        detail=message.detail,
+        pointer=message.pointer,
+        retry=message.retry,
+    )
+
+
+def failure_of_exit(code: int) -> Failure:
+    """Give the failure of a child that ended without a word: by a signal (negative) or an exit code."""
+    crashed = code >= 0 or -code in _CRASHES
+    name = "engine_crashed" if crashed else "worker_lost"
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Failure(code=name, title=_TITLES[name], detail=f"the engine's process ended by {how}", retry=True)

@@ -1,0 +1,27 @@
+"""Who this worker is."""
+
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+
+from l0core.version import VERSION
+from service.ids import new_id
+from service.jobs.values import WorkerIdentity
+from service.settings import Settings
+
+
+def identity(settings: Settings) -> WorkerIdentity:
+    """Give this process a name of its own, with the queues and the device its settings name."""
+    queues = tuple(name.strip() for name in settings.worker_queues.split(",") if name.strip())
+    return WorkerIdentity(
+        id=new_id("wrk"), host=socket.gethostname(), queues=queues, device=settings.worker_device, versions=versions()
+    )
+
+
+def versions() -> dict[str, str]:
+    """Give the versions a job's page shows; torch's is read from its metadata, without importing it."""
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "absent"
+    return {"service": VERSION, "engine": VERSION, "torch": torch, "python": python_version()}
