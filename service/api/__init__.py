@@ -1,0 +1,1 @@
+"""The HTTP door: routes parse, call one verb, and answer."""

@@ -1,0 +1,46 @@
+"""The web application: middleware, error handlers, routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from l0core.version import VERSION
+from service.api import errors
+from service.api.middleware import BodyLimit, RequestId, SecurityHeaders
+from service.api.routes import artifacts, events, health, jobs, methods, metrics, pages, problems, results, uploads
+from service.auth.guard import check_start
+from service.settings import Settings
+from service.system import System
+
+WEB = Path(__file__).parent / "web"
+_ROUTES = (health, methods, uploads, problems, jobs, events, metrics, results, artifacts, pages)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Give the application for these settings; refuses to serve a network without keys."""
+    check_start(settings)
+    system = System.open(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        system.database.dispose()
+
+    app = FastAPI(
+        title="L0 calibration service",
+        version=VERSION,
+        summary="Household weights that reproduce published totals, with as few households as possible.",
+        lifespan=lifespan,
+    )
+    app.state.system = system
+    errors.install(app)
+    for module in _ROUTES:
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestId)
+    return app

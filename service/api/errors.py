@@ -1,0 +1,118 @@
+"""Every refusal as application/problem+json (RFC 9457); nothing internal is shown, no input is echoed raw."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from service.errors import FieldError, ServiceError
+from service.logging import log
+
+MEDIA_TYPE = "application/problem+json"
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+_MOST_ERRORS = 20
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(RecursionError, _too_deep)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    title: str | None = None,
+    errors: Sequence[FieldError] = (),
+    retryable: bool = False,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Give a problem object as a response."""
+    body: dict[str, Any] = {
+        "type": f"urn:l0:error:{code}",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _printable(detail),
+        "instance": request.url.path,
+        "code": code,
+        "request_id": getattr(request.state, "request_id", ""),
+        "retryable": retryable,
+        "errors": [
+            {"pointer": _printable(error.pointer), "code": error.code, "detail": _printable(error.detail)}
+            for error in errors
+        ],
+    }
+    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _printable(text: str) -> str:
+    """Replace what JSON or a log cannot carry (half a surrogate pair)."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+async def _service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)  # noqa: S101 - the registration above says so
+    return problem(
+        request,
+        error.status,
+        error.code,
+        error.detail,
+        title=error.title,
+        errors=error.errors,
+        retryable=error.retryable,
+        headers=error.headers,
+    )
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the registration above says so
+    faults = [_field_error(fault) for fault in error.errors()[:_MOST_ERRORS]]
+    first = faults[0]
+    return problem(request, 422, first.code, first.detail, title="Unprocessable content", errors=faults)
+
+
+def _field_error(fault: dict[str, Any]) -> FieldError:
+    """Turn a fault of validation into a pointer and a sentence; the offending input itself is not repeated."""
+    place = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header")]
+    pointer = "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in place) if place else ""
+    in_hyperparameters = "hyperparameters" in place
+    name = place[-1] if place else "the body"
+    text = fault["msg"].removeprefix("Value error, ")
+    detail = f"{name}: unknown field; see the schema" if fault["type"] == "extra_forbidden" else f"{name}: {text}"
+    return FieldError(
+        pointer=pointer, code="invalid_hyperparameter" if in_hyperparameters else "invalid_request", detail=detail
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - the registration above says so
+    code = _CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
+    return problem(request, error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _database_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("database_unavailable", error=str(error))
+    text = "the database does not answer just now; try again"
+    return problem(request, 503, "not_ready", text, retryable=True, headers={"Retry-After": "2"})
+
+
+async def _too_deep(request: Request, _: Exception) -> JSONResponse:
+    return problem(request, 422, "invalid_request", "the JSON is nested too deeply")
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected_error", path=request.url.path, exc_info=error)
+    text = "something went wrong on our side; the log has it under this request_id"
+    return problem(request, 500, "internal_error", text)

@@ -1,0 +1,43 @@
+"""Pages: a limit, an opaque cursor, and whether there is more."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from service.errors import FieldError, Unprocessable
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most rows of a page.")]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
+
+
+def page(rows: Sequence[Any], limit: int, next_place: Any) -> dict[str, Any]:
+    """Give `limit` of the rows (one more was asked for) and the cursor after them; `next_place` tells its content."""
+    more = len(rows) > limit
+    return {"data": list(rows[:limit]), "next_cursor": encode(next_place) if more else None, "has_more": more}
+
+
+def encode(place: Any) -> str:
+    """Give a place in a list as opaque text."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def decode(cursor: str) -> Any:
+    """Give the place back; refuses a cursor this service did not make.
+
+    >>> decode(encode([0.5, 3]))
+    [0.5, 3]
+    """
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> Unprocessable:
+    """The refusal of a cursor that this list did not give."""
+    text = "cursor is not one that this list gave; start without it"
+    return Unprocessable(text, errors=(FieldError(pointer="/cursor", code="invalid_request", detail=text),))

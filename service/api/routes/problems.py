@@ -1,0 +1,77 @@
+"""Problems: validated once, kept by their content."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from l0core.kinds import KINDS
+from service.api.bodies import ProblemBody, inputs_of
+from service.api.dependencies import Tenant, TheSystem
+from service.errors import Conflict, NotFound
+from service.jobs.repository import jobs_use_problem
+from service.problems import intake, repository
+from service.problems.models import StoredProblem
+
+router = APIRouter(prefix="/v1/problems", tags=["problems"])
+
+
+@router.post("", status_code=201, responses={200: {"description": "Held already, or only validated."}})
+def create_problem(
+    body: ProblemBody,
+    response: Response,
+    system: TheSystem,
+    tenant: Tenant,
+    validate_only: Annotated[bool, Query(description="Report on the problem and store nothing.")] = False,
+) -> dict[str, Any]:
+    """Check a problem and keep it."""
+    kind = KINDS[body.kind]
+    if validate_only:
+        response.status_code = 200
+        report = intake.validate(system, tenant, kind.name, inputs_of(body, kind))
+        return {"sha256": report["sha256"], "kind": kind.name, **report["sizes"], "findings": report["findings"]}
+    stored, is_new = intake.register(system, tenant, kind.name, inputs_of(body, kind), body.tags)
+    response.status_code = 201 if is_new else 200
+    return _view(stored)
+
+
+@router.get("/{problem_id}")
+def get_problem(problem_id: str, system: TheSystem, tenant: Tenant) -> dict[str, Any]:
+    """Give what is known of a problem."""
+    return _view(_find(system, tenant, problem_id))
+
+
+@router.delete("/{problem_id}", status_code=204)
+def delete_problem(problem_id: str, system: TheSystem, tenant: Tenant) -> None:
+    """Forget a problem that no job refers to."""
+    with system.database.transaction() as session:
+        stored = repository.problem_of(session, tenant, problem_id)
+        if stored is None:
+            raise _unknown(problem_id)
+        if jobs_use_problem(session, problem_id):
+            raise Conflict(f"jobs refer to problem '{problem_id}'; delete them first", code="in_use")
+        session.delete(stored)
+    system.store.delete(stored.storage_key)
+
+
+def _find(system: TheSystem, tenant: str, problem_id: str) -> StoredProblem:
+    with system.database.reading() as session:
+        stored = repository.problem_of(session, tenant, problem_id)
+    if stored is None:
+        raise _unknown(problem_id)
+    return stored
+
+
+def _unknown(problem_id: str) -> NotFound:
+    return NotFound(f"there is no problem '{problem_id[:64]}'")
+
+
+def _view(stored: StoredProblem) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "sha256": stored.sha256,
+        "kind": stored.kind,
+        **stored.sizes,
+        "findings": stored.findings,
+        "tags": stored.tags,
+        "created_at": stored.created_at,
+    }

@@ -1,0 +1,40 @@
+"""The API's process: uvicorn on a socket that was opened for it, or on the address in the settings."""
+
+import socket
+import sys
+
+import uvicorn
+
+from service.api.app import create_app
+from service.auth.guard import RefusedToStart
+from service.logging import configure
+from service.settings import Settings
+
+_DRAIN_SECONDS = 3
+
+
+def serve(settings: Settings, listener: socket.socket | None = None) -> None:
+    """Serve until told to end."""
+    configure(settings, process="api")
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener] if listener else None)
+
+
+def main() -> None:
+    """Serve on the socket whose number is the first argument, where there is one."""
+    listener = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
+    try:
+        serve(Settings(), listener)
+    except RefusedToStart as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
