@@ -1,0 +1,204 @@
+"""A Python client of the HTTP surface. It needs httpx and numpy, no torch.
+
+with Client("http://127.0.0.1:8000") as client:
+    job = client.calibrate(M, y, initial_weights=d, record_budget=400)
+    weights = job.wait().weights()
+"""
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+_ENDED = ("succeeded", "failed", "cancelled")
+_WAIT_SECONDS = 20
+_TRIES = 5
+_BUSY = (429, 503)
+
+
+class ClientError(Exception):
+    """The service refused a request: `code` and `errors` as it said them."""
+
+    def __init__(self, status: int, code: str, detail: str, errors: Sequence[dict[str, Any]] = ()) -> None:
+        places = "; ".join(f"{error['pointer']}: {error['detail']}" for error in errors)
+        super().__init__(f"{status} {code}: {places or detail}")
+        self.status, self.code, self.detail, self.errors = status, code, detail, list(errors)
+
+
+class JobFailed(Exception):
+    """A job ended without a result; `job` is its last state."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        reason = (job.get("error") or {}).get("detail", job["status"])
+        super().__init__(f"job {job['id']} {job['status']}: {reason}")
+        self.job = job
+
+
+class Client:
+    """A connection to one service."""
+
+    def __init__(self, base_url: str, *, timeout: float = 60.0) -> None:
+        self._http = httpx.Client(base_url=base_url.rstrip("/"), timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def upload(self, array: object) -> str:
+        """Send a scipy sparse matrix or a numpy array; gives the upload's id."""
+        content, content_type = _encoded(array)
+        reply = self.request("POST", "/v1/uploads", content=content, headers={"Content-Type": content_type})
+        upload_id: str = reply.json()["id"]
+        return upload_id
+
+    def problem(
+        self,
+        matrix: object,
+        targets: ArrayLike,
+        *,
+        initial_weights: ArrayLike | None = None,
+        target_names: Sequence[str] | None = None,
+        target_groups: Sequence[int] | None = None,
+        holdout: Sequence[bool] | None = None,
+    ) -> dict[str, Any]:
+        """Register a calibration problem; gives its id, sizes and findings."""
+        body: dict[str, Any] = {
+            "kind": "calibration",
+            "matrix": {"upload_id": self.upload(matrix)},
+            "targets": {"upload_id": self.upload(np.asarray(targets, dtype=np.float64))},
+        }
+        if initial_weights is not None:
+            weights = np.asarray(initial_weights, dtype=np.float64)
+            body["initial_weights"] = {"upload_id": self.upload(weights)}
+        optional = {"target_names": target_names, "target_groups": target_groups, "holdout": holdout}
+        body |= {name: list(value) for name, value in optional.items() if value is not None}
+        problem: dict[str, Any] = self.request("POST", "/v1/problems", json=body).json()
+        return problem
+
+    def submit(self, problem_id: str, *, seed: int = 0, device: str = "auto", **hyperparameters: Any) -> "Job":
+        """Submit a calibration of a registered problem."""
+        body = {
+            "kind": "calibration",
+            "problem_id": problem_id,
+            "seed": seed,
+            "device": device,
+            "hyperparameters": hyperparameters,
+        }
+        return Job(client=self, id=self.request("POST", "/v1/jobs", json=body).json()["id"])
+
+    def calibrate(
+        self, matrix: object, targets: ArrayLike, *, initial_weights: ArrayLike | None = None, **hyperparameters: Any
+    ) -> "Job":
+        """Register a problem and submit its calibration in one call."""
+        problem = self.problem(matrix, targets, initial_weights=initial_weights)
+        return self.submit(problem["id"], **hyperparameters)
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Send a request; waits and tries again where the service says so, raises ClientError where it refuses."""
+        for remaining in reversed(range(_TRIES)):
+            reply = self._http.request(method, path, **arguments)
+            if reply.status_code not in _BUSY or not remaining:
+                break
+            time.sleep(float(reply.headers.get("Retry-After", 1)))
+        if reply.is_error:
+            raise _refusal(reply)
+        return reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A submitted job."""
+
+    client: Client
+    id: str
+
+    def state(self, *, wait: float = 0, after_version: int | None = None) -> dict[str, Any]:
+        """Give the job as it is, waiting up to `wait` seconds for its end or a newer version."""
+        query = {"wait": wait} | ({} if after_version is None else {"after_version": after_version})
+        state: dict[str, Any] = self.client.request("GET", f"/v1/jobs/{self.id}", params=query).json()
+        return state
+
+    def wait(self, on_change: Callable[[dict[str, Any]], None] | None = None) -> "Job":
+        """Wait for the end, telling every change; raises JobFailed unless the job succeeds."""
+        state = self.state()
+        while state["status"] not in _ENDED:
+            if on_change is not None:
+                on_change(state)
+            state = self.state(wait=_WAIT_SECONDS, after_version=state["version"])
+        if state["status"] != "succeeded":
+            raise JobFailed(state)
+        if on_change is not None:
+            on_change(state)
+        return self
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        self.client.request("POST", f"/v1/jobs/{self.id}/cancel")
+
+    def weights(self) -> NDArray[np.float64]:
+        """Give the calibrated weights of all units."""
+        query: dict[str, Any] = {"active_only": False, "format": "npy"}
+        reply = self.client.request("GET", f"/v1/jobs/{self.id}/weights", params=query)
+        weights: NDArray[np.float64] = np.lib.format.read_array(io.BytesIO(reply.content), allow_pickle=False)
+        return weights
+
+    def weights_csv(self) -> str:
+        """Give the active units and their weights as CSV: index,weight."""
+        return self.client.request("GET", f"/v1/jobs/{self.id}/weights", params={"format": "csv"}).text
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Give the fit of every target, in the problem's order."""
+        rows: list[dict[str, Any]] = []
+        cursor: dict[str, Any] = {}
+        while True:
+            query = {"limit": 1000, **cursor}
+            page = self.client.request("GET", f"/v1/jobs/{self.id}/targets", params=query).json()
+            rows += page["data"]
+            if not page["has_more"]:
+                return rows
+            cursor = {"cursor": page["next_cursor"]}
+
+    def metrics(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Give the loss curves: step and last value by key."""
+        curves = self.client.request("GET", f"/v1/jobs/{self.id}/metrics").json()["metrics"]
+        return {
+            key: {name: np.array(curve[name], dtype=np.float64) for name in ("step", "last", "min", "max")}
+            for key, curve in curves.items()
+        }
+
+    def predict(self, matrix: object) -> NDArray[np.float64]:
+        """Give the calibrated totals of another matrix over the same units."""
+        body = {"matrix": {"upload_id": self.client.upload(matrix)}}
+        reply = self.client.request("POST", f"/v1/jobs/{self.id}/predictions", json=body)
+        return np.array(reply.json()["values"], dtype=np.float64)
+
+    def artifact(self, name: str) -> bytes:
+        """Give one file of the result."""
+        return self.client.request("GET", f"/v1/jobs/{self.id}/artifacts/{name}").content
+
+
+def _encoded(array: object) -> tuple[bytes, str]:
+    buffer = io.BytesIO()
+    if sp.issparse(array):
+        sp.save_npz(buffer, cast("sp.csr_array", array), compressed=False)
+        return buffer.getvalue(), "application/x-npz"
+    np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue(), "application/x-npy"
+
+
+def _refusal(reply: httpx.Response) -> ClientError:
+    if not reply.headers.get("content-type", "").startswith("application/problem+json"):
+        return ClientError(reply.status_code, "http_error", reply.text[:300])
+    body = reply.json()
+    return ClientError(body["status"], body["code"], body["detail"], body["errors"])

@@ -1,0 +1,115 @@
+"""`l0 demo`: Minnesota through the whole service, over HTTP, on this machine; then everything is stopped."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from l0core.calibration.survey import Survey, read_survey
+from service.client import Client, Job
+from service.processes import end, spawn
+from service.supervisor import StartFailed
+
+RECORD_BUDGET = 400
+SEED = 7
+_STOP_SECONDS = 40
+_ARTIFACTS = ("report.html", "run_config.json")
+
+
+def run(output: Path, console: Console) -> None:
+    """Start a service, calibrate Minnesota, show and write the result into `output`, stop the service."""
+    survey = read_survey(_example() / "households.csv.gz", _example() / "targets_spec.csv")
+    with (
+        tempfile.TemporaryDirectory(prefix="l0-demo-") as folder,
+        _service(Path(folder), console) as url,
+        Client(url) as client,
+    ):
+        job = _calibrate(client, survey, console)
+        console.print(_table(job.targets()))
+        _say(job.state()["summary"], console)
+        _write(job, output)
+    console.print(f"written to {output}/: weights.csv, {', '.join(_ARTIFACTS)}")
+    console.print(f"open {(output / 'report.html').resolve().as_uri()}", soft_wrap=True)
+
+
+def _example() -> Path:
+    """Give the folder of the Minnesota files: in the wheel, or in the checkout beside the package."""
+    here = Path(__file__).parent
+    found = [path for path in (here / "examples", here.parent / "examples") if (path / "minnesota_2022").is_dir()]
+    return found[0] / "minnesota_2022"
+
+
+@contextmanager
+def _service(folder: Path, console: Console) -> Iterator[str]:
+    """Run `l0 up` on a free port for the time of the context; gives its address."""
+    command = [sys.executable, "-m", "service.cli", "up", "--port", "0", "--data", str(folder)]
+    process = spawn(command, stdout=subprocess.PIPE)
+    try:
+        with console.status("starting broker, API and worker"):
+            line = process.stdout.readline().decode().strip() if process.stdout else ""
+        if not line:
+            raise StartFailed("the service did not start")
+        console.print(f"service at {line}")
+        yield line
+    finally:
+        end(process, _STOP_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _calibrate(client: Client, survey: Survey, console: Console) -> Job:
+    problem = client.problem(
+        survey.matrix(), survey.values, initial_weights=survey.weights(), target_names=survey.names
+    )
+    console.print(f"problem {problem['id']}: {problem['n_targets']} targets x {problem['n_units']} tax units")
+    job = client.submit(problem["id"], seed=SEED, record_budget=RECORD_BUDGET)
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
+    with Progress(*columns, TextColumn("{task.fields[fit]}"), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("queued", total=100, fit="")
+        return job.wait(lambda state: bar.update(task, **_shown(state)))
+
+
+def _shown(state: dict[str, Any]) -> dict[str, Any]:
+    """Give what the progress bar shows of a job's state."""
+    progress = state["progress"]
+    if not progress:
+        return {"description": state["stage"]}
+    error = progress["mean_abs_relative_error"] or 0.0
+    fit = f"{progress['active']:.0f} units, error {error:.2%}"
+    done = "done" if state["status"] == "succeeded" else state["stage"]
+    return {"description": done, "completed": progress["epoch"], "total": progress["epochs"], "fit": fit}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Minnesota 2022: published totals, before and after")
+    table.add_column("target")
+    for heading in ("published", "survey says", "off by", "calibrated", "off by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        before = row["initial_estimate"] / row["value"] - 1
+        numbers = f"{row['value']:,.0f}", f"{row['initial_estimate']:,.0f}", f"{before:+.1%}"
+        table.add_row(row["name"], *numbers, f"{row['estimate']:,.0f}", f"{row['relative_error']:+.4%}")
+    return table
+
+
+def _say(summary: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"mean abs. relative error {summary['initial_mean_abs_relative_error']:.2%} -> "
+        f"[bold]{summary['mean_abs_relative_error']:.4%}[/bold], "
+        f"{summary['n_active']} of {summary['n_units']} units kept, "
+        f"effective sample size {summary['effective_sample_size']:.0f}"
+    )
+
+
+def _write(job: Job, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "weights.csv").write_text(job.weights_csv(), encoding="utf-8")
+    for name in _ARTIFACTS:
+        (output / name).write_bytes(job.artifact(name))

@@ -1,0 +1,237 @@
+"""`l0 up`: broker, API and workers as child processes of one parent, restarted when they die, ended in order."""
+
+import fcntl
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import httpx
+import redis
+
+from service import embedded_broker
+from service.auth.guard import check_start
+from service.db.migrate import upgrade
+from service.logging import log
+from service.processes import end, spawn
+from service.settings import Settings
+
+_POLL_SECONDS = 0.05
+_START_SECONDS = 60.0
+_LONGEST_PAUSE = 10.0
+_STEADY_SECONDS = 30.0  # a child that lived this long is restarted at once
+
+
+class StartFailed(Exception):
+    """A part of the service did not come up."""
+
+
+class Ended(BaseException):
+    """The parent was told to end, by SIGTERM or Ctrl-C."""
+
+
+@dataclass
+class Child:
+    """One kind of process to keep alive."""
+
+    name: str
+    command: list[str]
+    settings: Settings
+    log_folder: Path
+    stop_seconds: float
+    pass_fds: tuple[int, ...] = ()
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    pause: float = 0.0
+    _restart_at: float = field(default=0.0, repr=False)
+
+    def start(self) -> None:
+        """Start the process; what it prints goes to its log."""
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        with (self.log_folder / f"{self.name}.log").open("ab") as output:
+            self.process = spawn(
+                self.command,
+                environment=self.settings.environment(),
+                stdout=output,
+                stderr=output,
+                pass_fds=self.pass_fds,
+            )
+        self.started_at = time.monotonic()
+
+    def keep_alive(self) -> None:
+        """Start the process again where it has died, at growing intervals where it dies at once."""
+        if self.process is None or self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if not self._restart_at:
+            self.pause = 0.0 if now - self.started_at > _STEADY_SECONDS else min(2 * self.pause + 0.25, _LONGEST_PAUSE)
+            self._restart_at = now + self.pause
+            log.warning("child_died", name=self.name, code=self.process.returncode, restart_in=self.pause)
+        if now >= self._restart_at:
+            self._restart_at = 0.0
+            self.start()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            end(self.process, self.stop_seconds)
+
+
+class Supervisor:
+    """The parent of everything on one machine."""
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        check_start(settings)
+        self._folder = settings.data_dir
+        self._stack = ExitStack()
+        self._listener = _listen(settings)
+        self._socket = embedded_broker.socket_path(self._folder)
+        self._settings = settings.model_copy(
+            update={"broker_url": f"redis+socket://{self._socket}", "port": self._listener.getsockname()[1]}
+        )
+        self._children = self._family(workers)
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{self._settings.port}"
+
+    def run(self, announce: Callable[[str], None]) -> None:
+        """Start everything, tell the address, keep everything alive until told to end, end everything."""
+        with _one_at_a_time(self._folder), _ended_by_signals():
+            try:
+                self._start()
+                announce(self.url)
+                while True:
+                    for child in self._children:
+                        child.keep_alive()
+                    time.sleep(_POLL_SECONDS * 4)
+            except Ended:
+                pass
+            finally:
+                self._stop()
+
+    def _start(self) -> None:
+        broker, *others = self._children
+        broker.start()
+        self._wait("the broker", self._broker_answers)
+        upgrade(self._settings.database)
+        for child in others:
+            child.start()
+        self._wait("the API", lambda: self._answers("/healthz"))
+        self._wait("a worker", lambda: self._answers("/readyz"))
+
+    def _stop(self) -> None:
+        with _signals_ignored():
+            for child in reversed(self._children):
+                child.stop()
+        self._listener.close()
+        self._socket.unlink(missing_ok=True)
+
+    def _family(self, workers: int) -> list[Child]:
+        broker = embedded_broker.command(self._folder, self._socket)
+        api = [sys.executable, "-m", "service.api.serve", str(self._listener.fileno())]
+        worker = [sys.executable, "-m", "worker"]
+        return [
+            self._child("broker", broker, stop_seconds=10),
+            self._child("api", api, stop_seconds=5, pass_fds=(self._listener.fileno(),)),
+            *(
+                self._child(f"worker-{number}", worker, stop_seconds=self._settings.stop_seconds + 10)
+                for number in range(1, workers + 1)
+            ),
+        ]
+
+    def _child(self, name: str, command: list[str], *, stop_seconds: float, pass_fds: tuple[int, ...] = ()) -> Child:
+        return Child(
+            name=name,
+            command=command,
+            settings=self._settings,
+            log_folder=self._folder / "logs",
+            stop_seconds=stop_seconds,
+            pass_fds=pass_fds,
+        )
+
+    def _wait(self, what: str, answers: Callable[[], bool]) -> None:
+        limit = time.monotonic() + _START_SECONDS
+        while not answers():
+            dead = [child.name for child in self._children if child.process and child.process.poll() is not None]
+            if dead or time.monotonic() > limit:
+                logs = (self._folder / "logs").resolve()
+                raise StartFailed(f"{what} did not come up; the logs are in {logs}")
+            time.sleep(_POLL_SECONDS)
+
+    def _broker_answers(self) -> bool:
+        try:
+            with redis.Redis(unix_socket_path=str(self._socket)) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return httpx.get(self.url + path, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Open the API's socket here, so that its address is known and outlives a restart of the API."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise StartFailed(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; try --port 0"
+        ) from error
+    listener.listen(512)
+    return listener
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Refuse a second supervisor on the same folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        _take(lock, folder)
+        yield
+
+
+def _take(lock: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartFailed(f"another `l0 up` runs on {folder.resolve()}; end it, or use another --data") from None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into Ended."""
+
+    def end_now(_number: int, _frame: FrameType | None) -> None:
+        raise Ended
+
+    before = {number: signal.signal(number, end_now) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Let nothing interrupt the ending."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    yield
