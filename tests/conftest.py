@@ -1,0 +1,106 @@
+"""What every test may use: real databases and brokers, settings on a folder of their own, a line that names skips."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from service.db.migrate import upgrade
+from service.db.session import Database
+from service.db.tables import Base
+from service.settings import Settings
+from service.system import System
+from tests.servers import postgres_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL with our schema."""
+    with postgres_server() as url:
+        upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis-protocol server."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty database: each test that asks runs on both kinds."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'l0.db'}"
+        upgrade(url)
+        yield url
+        return
+    url = request.getfixturevalue("postgres_url")
+    yield url
+    _empty(url)
+
+
+def _empty(url: str) -> None:
+    database = Database(url)
+    with database.transaction() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(text(f'TRUNCATE TABLE "{table.name}" CASCADE'))
+    database.dispose()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The same as an open `Database`."""
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
+    """Settings on a folder of the test's own, with quick leases."""
+    return Settings(
+        data_dir=tmp_path,
+        database_url=database_url,
+        broker_url=redis_url,
+        lease_seconds=3.0,
+        renew_seconds=1.0,
+        reap_seconds=0.5,
+        republish_seconds=2.0,
+        checkpoint_seconds=0.2,
+        flush_seconds=0.1,
+        stop_seconds=5.0,
+    )
+
+
+@pytest.fixture
+def system(settings: Settings) -> Iterator[System]:
+    """An open system on those settings."""
+    opened = System.open(settings)
+    yield opened
+    opened.database.dispose()
+
+
+Reporter = Callable[[str], None]
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped and why."""
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _skipped.append(f"{report.nodeid} ({reason.removeprefix('Skipped: ')})")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with a line that counts, and names what was skipped."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or not terminal.stats:
+        return
+    count = {name: len(terminal.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+    named = f": {'; '.join(_skipped)}" if _skipped else ""
+    failed = count["failed"] + count["error"]
+    terminal.write_line(f"{count['passed']} passed, {failed} failed, {count['skipped']} skipped{named}")

