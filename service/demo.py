@@ -89,21 +89,33 @@ def _shown(state: dict[str, Any]) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Minnesota 2022: published totals, before and after")
-    table.add_column("target")
-    for heading in ("published", "survey says", "off by", "calibrated", "off by"):
+    table.add_column("target", no_wrap=True)
+    for heading in ("published", "survey", "off by", "calibrated", "off by"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        before = row["initial_estimate"] / row["value"] - 1
-        numbers = f"{row['value']:,.0f}", f"{row['initial_estimate']:,.0f}", f"{before:+.1%}"
-        table.add_row(row["name"], *numbers, f"{row['estimate']:,.0f}", f"{row['relative_error']:+.4%}")
+        value, before, after = row["value"], row["initial_estimate"], row["estimate"]
+        errors = f"{before / value - 1:+.1%}", f"{row['relative_error']:+.3%}"
+        table.add_row(row["name"], _short(value), _short(before), errors[0], _short(after), errors[1])
     return table
+
+
+def _short(value: float) -> str:
+    """Give a total in at most eight characters.
+
+    >>> _short(32_357_573_000), _short(11_390)
+    ('32.358bn', '11,390')
+    """
+    for size, unit in ((1e9, "bn"), (1e6, "m")):
+        if abs(value) >= size:
+            return f"{value / size:.3f}{unit}"
+    return f"{value:,.0f}"
 
 
 def _say(summary: dict[str, Any], console: Console) -> None:
     console.print(
         f"mean abs. relative error {summary['initial_mean_abs_relative_error']:.2%} -> "
-        f"[bold]{summary['mean_abs_relative_error']:.4%}[/bold], "
-        f"{summary['n_active']} of {summary['n_units']} units kept, "
+        f"[bold]{summary['mean_abs_relative_error']:.4%}[/bold]\n"
+        f"{summary['n_active']} of {summary['n_units']:,} units kept, "
         f"effective sample size {summary['effective_sample_size']:.0f}"
     )
 

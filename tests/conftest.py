@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from service.db.migrate import upgrade
 from service.db.session import Database
-from service.db.tables import Base
+from service.tables import Base
 from service.settings import Settings
 from service.system import System
 from tests.servers import postgres_server, redis_server

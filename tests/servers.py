@@ -61,12 +61,24 @@ def _own_postgres(folder: Path) -> Iterator[str]:
         shutil.chown(folder, user)
         shutil.chown(data, user)
     programs = _postgres_programs(folder)
-    initdb = [programs / "initdb", "-D", str(data), "-U", "l0", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    initdb = [
+        str(programs / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "l0",
+        "-A",
+        "trust",
+        "--no-sync",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
     subprocess.run(initdb, check=True, user=user, cwd=folder, capture_output=True)
     options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", str(data), *options], user=user, cwd=folder, stdout=log, stderr=log
+            [str(programs / "postgres"), "-D", str(data), *options], user=user, cwd=folder, stdout=log, stderr=log
         )
     try:
         where = f"host={folder} user=l0"
@@ -80,7 +92,7 @@ def _own_postgres(folder: Path) -> Iterator[str]:
 
 def _postgres_programs(scratch: Path) -> Path:
     """Give the folder of PostgreSQL's programs: on this machine (Debian hides them), else the wheel's."""
-    folders = [folder for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("initdb")
     if on_path and shutil.which("postgres"):
         folders.insert(0, Path(on_path).parent)

@@ -1,17 +1,22 @@
 """The files a calibration leaves: the names and columns the field's programs already read."""
 
+from __future__ import annotations
+
 import csv
 import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from l0core.calibration.report import report_html
-from l0core.calibration.result import CalibrationResult
 from l0core.kind import Artifact
+
+if TYPE_CHECKING:
+    from l0core.calibration.result import CalibrationResult
+
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

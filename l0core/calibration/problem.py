@@ -1,5 +1,6 @@
 """A calibration problem: targets, a sparse matrix, design weights. Validated once, then trusted everywhere."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -198,7 +199,7 @@ def _check_name(name: object, i: int) -> None:
         raise InvalidInput(
             f"target_names[{i}] must be a text of 1 to {_NAME_LENGTH} characters", pointer=f"/target_names/{i}"
         )
-    if not name.isprintable():
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise InvalidInput(
             f"target_names[{i}] holds a control character or half a surrogate", pointer=f"/target_names/{i}"
         )

@@ -3,11 +3,13 @@
 Self-contained: style inside, no script, nothing loaded. Every text from outside is escaped in one place, `_text`.
 """
 
+from __future__ import annotations
+
 import html
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from l0core import plots
 from l0core.arrays import FloatArray
 from l0core.calibration.diagnostics import effective_sample_size
-from l0core.calibration.result import CalibrationResult
 from l0core.plots import Curve, Layout, Pair, counted, percent
+
+if TYPE_CHECKING:
+    from l0core.calibration.result import CalibrationResult
+
 
 MOST_TARGETS = 500  # rows a browser shows without delay; `unified_diagnostics.csv` has all
 _MOST_FINDINGS = 100

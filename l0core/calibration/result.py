@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from l0core.arrays import FloatArray
-from l0core.calibration import diagnostics
+from l0core.calibration import diagnostics, export
 from l0core.calibration.checkpoint import Identity
 from l0core.calibration.diagnostics import TargetFit
 from l0core.calibration.history import History
@@ -46,6 +46,4 @@ class CalibrationResult:
 
     def write(self, folder: Path) -> list[Artifact]:
         """Write the field's files into `folder` (see `export`)."""
-        from l0core.calibration.export import write_all  # noqa: PLC0415 - export reads results, results do not read it
-
-        return write_all(self, folder)
+        return export.write_all(self, folder)

@@ -4,15 +4,17 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import MetaData
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def config(url: str) -> Config:
-    """Give alembic's configuration for this database."""
+def config(url: str, metadata: MetaData | None = None) -> Config:
+    """Give alembic's configuration for this database; `metadata` is needed only to compare or to write a revision."""
     made = Config()
     made.set_main_option("script_location", str(_SCRIPTS))
     made.attributes["url"] = url
+    made.attributes["metadata"] = metadata
     return made
 
 

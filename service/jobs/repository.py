@@ -167,12 +167,6 @@ def _queued_stage() -> ColumnElement[str]:
     return case((Job.stage == Stage.AWAITING_DISPATCH.value, Stage.QUEUED.value), else_=Job.stage)
 
 
-def set_waiting_stage(session: Session, job_id: str, stage: Stage) -> None:
-    """Say why a pending job waits."""
-    waiting = update(Job).where(Job.id == job_id, Job.status == Status.PENDING.value, Job.stage != stage.value)
-    _changed(session, waiting.values(stage=stage.value, **_LATER))
-
-
 def lost_jobs(session: Session, republish_seconds: float) -> list[Job]:
     """Give running jobs whose lease has run out: all that must end, and those not sent again since or lately."""
     must_end = or_(Job.attempt >= Job.max_attempts, Job.cancel_requested_at.is_not(None))

@@ -12,7 +12,7 @@ from service.errors import NotFound
 from service.jobs import traces
 from service.jobs.models import Job, StoredArtifact
 from service.problems.trusted import open_vector
-from service.system import System
+from service.resources import Resources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ActiveWeights:
     n_units: int
 
 
-def weights_artifact(system: System, job: Job) -> StoredArtifact:
+def weights_artifact(system: Resources, job: Job) -> StoredArtifact:
     """Give the artifact that holds the job's weights; NotFound for a kind without."""
     name = KINDS[job.kind].weights
     with system.database.reading() as session:
@@ -35,13 +35,13 @@ def weights_artifact(system: System, job: Job) -> StoredArtifact:
 
 
 @contextmanager
-def dense_weights(system: System, job: Job) -> Iterator[NDArray[np.float64]]:
+def dense_weights(system: Resources, job: Job) -> Iterator[NDArray[np.float64]]:
     """Give the weights of all units, mapped from the store."""
     with system.store.local(weights_artifact(system, job).storage_key) as path:
         yield open_vector(path)
 
 
-def active_weights(system: System, job: Job) -> ActiveWeights:
+def active_weights(system: Resources, job: Job) -> ActiveWeights:
     """Give the units that carry weight."""
     with dense_weights(system, job) as dense:
         indices = np.flatnonzero(dense).astype(np.int64)

@@ -10,47 +10,50 @@ from sqlalchemy.orm import Session
 
 from service.errors import Unprocessable
 from service.jobs import lifecycle, repository, workers
+from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
 from service.jobs.states import Stage
 from service.jobs.values import JobRequest
-from service.system import System
+from service.resources import Resources
 
 KEY_LIFETIME = timedelta(hours=24)
 
 
-def resolve_device(system: System, asked: str) -> str:
+def resolve_device(resources: Resources, asked: str) -> str:
     """Give cpu or cuda: `auto` is cuda where a GPU worker was seen lately."""
     if asked != "auto":
         return asked
-    return "cuda" if _gpu_worker_seen(system) else "cpu"
+    with resources.database.reading() as session:
+        return "cuda" if _gpu_worker_seen(session, resources) else "cpu"
 
 
-def submit(system: System, tenant: str, request: JobRequest, key: str | None) -> Job:
+def submit(resources: Resources, dispatcher: Dispatcher, tenant: str, request: JobRequest, key: str | None) -> Job:
     """Write the job, or give the one that this key made of the same request before."""
     payload = _digest(request)
     try:
-        with system.database.transaction() as session:
-            job = _job_of_key(session, tenant, key, payload) or _new_job(session, system, tenant, request, key, payload)
+        with resources.database.transaction() as session:
+            held = _job_of_key(session, tenant, key, payload)
+            return held or _new_job(session, resources, dispatcher, tenant, request, key, payload)
     except IntegrityError:  # another request with this key was first
-        with system.database.transaction() as session:
+        with resources.database.transaction() as session:
             held = _job_of_key(session, tenant, key, payload)
         if held is None:
             raise
         return held
-    return _noted(system, job)
 
 
-def _noted(system: System, job: Job) -> Job:
-    """Say on a job that waits for a GPU that no worker has one."""
-    if job.queue == "gpu" and not _gpu_worker_seen(system):
-        with system.database.transaction() as session:
-            repository.set_waiting_stage(session, job.id, Stage.NO_GPU_WORKER)
-    with system.database.reading() as session:
-        return repository.job_by_id(session, job.id) or job
-
-
-def _new_job(session: Session, system: System, tenant: str, request: JobRequest, key: str | None, payload: str) -> Job:
-    job = lifecycle.submit(session, tenant, request, system.dispatcher)
+def _new_job(
+    session: Session,
+    resources: Resources,
+    dispatcher: Dispatcher,
+    tenant: str,
+    request: JobRequest,
+    key: str | None,
+    payload: str,
+) -> Job:
+    job = lifecycle.submit(session, tenant, request, dispatcher)
+    if job.queue == "gpu" and not _gpu_worker_seen(session, resources):
+        job.stage = Stage.NO_GPU_WORKER.value
     if key is not None:
         repository.add(session, IdempotencyKey(tenant=tenant, key=key, payload_sha256=payload, job_id=job.id))
     return job
@@ -79,7 +82,6 @@ def _plain(request: JobRequest) -> dict[str, Any]:
     return {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "device"}
 
 
-def _gpu_worker_seen(system: System) -> bool:
-    with system.database.reading() as session:
-        seen = workers.workers_seen(session, system.settings.worker_seen_seconds)
+def _gpu_worker_seen(session: Session, resources: Resources) -> bool:
+    seen = workers.workers_seen(session, resources.settings.worker_seen_seconds)
     return any("gpu" in worker.queues for worker in seen)

@@ -15,17 +15,17 @@ from service.problems import repository, sandbox
 from service.problems.limits import Limits
 from service.problems.models import StoredProblem, Upload
 from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
-from service.system import System
+from service.resources import Resources
 
 
-def validate(system: System, tenant: str, kind: str, inputs: BaseModel) -> dict[str, Any]:
+def validate(system: Resources, tenant: str, kind: str, inputs: BaseModel) -> dict[str, Any]:
     """Give the report on a problem and store nothing."""
     with _local_uploads(system, tenant, inputs) as uploads:
         return sandbox.run(_build_request(system, kind, inputs, uploads, output=""))
 
 
 def register(
-    system: System, tenant: str, kind: str, inputs: BaseModel, tags: Mapping[str, str]
+    system: Resources, tenant: str, kind: str, inputs: BaseModel, tags: Mapping[str, str]
 ) -> tuple[StoredProblem, bool]:
     """Build a problem and keep it; gives (problem, whether it is new). The same content is stored once a tenant."""
     with tempfile.TemporaryDirectory(dir=system.store.scratch()) as folder:
@@ -35,7 +35,7 @@ def register(
         return _keep(system, _row(tenant, kind, report, tags), built)
 
 
-def multiply(system: System, tenant: str, inputs: MatrixBody, weights_key: str) -> list[float]:
+def multiply(system: Resources, tenant: str, inputs: MatrixBody, weights_key: str) -> list[float]:
     """Give matrix times weights, in the matrix's row order."""
     with _local_uploads(system, tenant, inputs) as uploads, system.store.local(weights_key) as weights:
         request = MultiplyRequest(
@@ -46,7 +46,7 @@ def multiply(system: System, tenant: str, inputs: MatrixBody, weights_key: str) 
 
 
 def _build_request(
-    system: System, kind: str, inputs: BaseModel, uploads: dict[str, UploadedFile], *, output: str
+    system: Resources, kind: str, inputs: BaseModel, uploads: dict[str, UploadedFile], *, output: str
 ) -> BuildRequest:
     limits = Limits.of(system.settings)
     return BuildRequest(kind=kind, inputs=inputs.model_dump_json(), uploads=uploads, limits=limits, output=output)
@@ -66,7 +66,7 @@ def _row(tenant: str, kind: str, report: Mapping[str, Any], tags: Mapping[str, s
     )
 
 
-def _keep(system: System, row: StoredProblem, built: Path) -> tuple[StoredProblem, bool]:
+def _keep(system: Resources, row: StoredProblem, built: Path) -> tuple[StoredProblem, bool]:
     held = _held(system, row)
     if held is not None:
         return held, False
@@ -83,20 +83,20 @@ def _keep(system: System, row: StoredProblem, built: Path) -> tuple[StoredProble
         return held, False
 
 
-def _held(system: System, row: StoredProblem) -> StoredProblem | None:
+def _held(system: Resources, row: StoredProblem) -> StoredProblem | None:
     with system.database.reading() as session:
         return repository.same_problem(session, row.tenant, row.sha256)
 
 
 @contextmanager
-def _local_uploads(system: System, tenant: str, inputs: BaseModel) -> Iterator[dict[str, UploadedFile]]:
+def _local_uploads(system: Resources, tenant: str, inputs: BaseModel) -> Iterator[dict[str, UploadedFile]]:
     with system.database.reading() as session:
         rows = repository.uploads_of(session, tenant, _upload_ids(inputs))
     with ExitStack() as stack:
         yield {upload_id: _file(stack, system, row) for upload_id, row in rows.items()}
 
 
-def _file(stack: ExitStack, system: System, row: Upload) -> UploadedFile:
+def _file(stack: ExitStack, system: Resources, row: Upload) -> UploadedFile:
     path = stack.enter_context(system.store.local(row.storage_key))
     return UploadedFile(path=str(path), content_type=row.content_type)
 

@@ -16,8 +16,8 @@ from service.errors import DigestMismatch, PayloadTooLarge, StorageFull
 from service.ids import new_id
 from service.problems import repository
 from service.problems.models import Upload
+from service.resources import Resources
 from service.storage import Store
-from service.system import System
 
 _DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
 
@@ -80,7 +80,7 @@ def check_digest(header: str | None, digest: bytes) -> None:
         raise DigestMismatch("the body's sha-256 is not the one in Content-Digest; send the upload again")
 
 
-def keep(system: System, tenant: str, received: Received, content_type: str) -> tuple[Upload, bool]:
+def keep(system: Resources, tenant: str, received: Received, content_type: str) -> tuple[Upload, bool]:
     """Store an upload and list it; gives (upload, whether it is new). The same bytes are stored once a tenant."""
     with system.database.reading() as session:
         held = repository.same_upload(session, tenant, received.sha256, content_type)
@@ -102,7 +102,7 @@ def keep(system: System, tenant: str, received: Received, content_type: str) -> 
     return _list(system, upload)
 
 
-def _list(system: System, upload: Upload) -> tuple[Upload, bool]:
+def _list(system: Resources, upload: Upload) -> tuple[Upload, bool]:
     """List a stored upload; where another request was first with the same bytes, give that one."""
     try:
         with system.database.transaction() as session:

@@ -33,7 +33,9 @@ async def create_job(
 ) -> dict[str, Any]:
     """Take a job; it runs as soon as a worker is free."""
     device = await run_in_threadpool(submission.resolve_device, system, body.device)
-    job = await run_in_threadpool(submission.submit, system, tenant, _request(body, device), idempotency_key)
+    job = await run_in_threadpool(
+        submission.submit, system, system.dispatcher, tenant, _request(body, device), idempotency_key
+    )
     wait = _preferred_wait(prefer)
     if wait:
         job = await _wait_for(system, tenant, job.id, wait, lambda found: Status(found.status) in TERMINAL)

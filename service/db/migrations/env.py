@@ -4,7 +4,6 @@ from alembic import context
 from sqlalchemy import text
 
 from service.db.session import Database
-from service.db.tables import Base
 
 _LOCK = 0x6C30  # any number that is ours
 
@@ -14,7 +13,9 @@ def _run() -> None:
     with database.engine.execution_options(l0_writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+        context.configure(
+            connection=connection, target_metadata=context.config.attributes["metadata"], render_as_batch=True
+        )
         context.run_migrations()
     database.dispose()
 
