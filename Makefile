@@ -10,7 +10,7 @@ export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test format clean
+.PHONY: help install demo up check test docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,6 +38,9 @@ check: $(STAMP) ## formatting, lint, types, import rules
 
 test: $(STAMP) ## every test, on real servers
 	@exec $(BIN)/pytest
+
+docs: $(STAMP) ## write the reference pages from their sources
+	$(BIN)/python docs/generate.py
 
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .

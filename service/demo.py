@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from l0core.calibration.survey import Survey, read_survey
+from l0core.plots import percent
 from service.client import Client, Job
 from service.processes import end, spawn
 from service.supervisor import StartFailed
@@ -88,13 +90,13 @@ def _shown(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="Minnesota 2022: published totals, before and after")
+    table = Table(title="Minnesota 2022: published totals, before and after", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("target", no_wrap=True)
     for heading in ("published", "survey", "off by", "calibrated", "off by"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         value, before, after = row["value"], row["initial_estimate"], row["estimate"]
-        errors = f"{before / value - 1:+.1%}", f"{row['relative_error']:+.3%}"
+        errors = f"{before / value - 1:+.1%}", percent(row["relative_error"], signed=True)
         table.add_row(row["name"], _short(value), _short(before), errors[0], _short(after), errors[1])
     return table
 
@@ -103,11 +105,11 @@ def _short(value: float) -> str:
     """Give a total in at most eight characters.
 
     >>> _short(32_357_573_000), _short(11_390)
-    ('32.358bn', '11,390')
+    ('32.36bn', '11,390')
     """
     for size, unit in ((1e9, "bn"), (1e6, "m")):
         if abs(value) >= size:
-            return f"{value / size:.3f}{unit}"
+            return f"{value / size:.2f}{unit}"
     return f"{value:,.0f}"
 
 

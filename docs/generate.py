@@ -1,0 +1,65 @@
+"""Writes the reference pages from their sources: settings, and the hyperparameters of every kind. `make docs`."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from l0core.kinds import KINDS
+from service.settings import Settings
+
+FOLDER = Path(__file__).parent
+
+
+def settings_page() -> str:
+    """Give docs/settings.md: every environment variable."""
+    rows = [
+        f"| `L0_{name.upper()}` | {_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    head = "# Settings\n\nEvery environment variable of API and worker; the defaults run everything on one machine.\n"
+    return "\n".join([head, "| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def hyperparameters_page(kind: str) -> str:
+    """Give docs/hyperparameters-KIND.md."""
+    model = KINDS[kind].hyperparameters
+    schema: dict[str, Any] = model.model_json_schema()["properties"]
+    rows = [
+        f"| `{name}` | {_default(_value(model, name))} | {_range(schema[name])} | {_text(schema[name])} |"
+        for name in schema
+    ]
+    head = f"# Hyperparameters of a {kind} job\n\nFrom the engine's own declaration; also `l0 schema {kind}`.\n"
+    return "\n".join([head, "| name | default | range | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def pages() -> dict[Path, str]:
+    """Give every generated page by its path."""
+    kinds = {FOLDER / f"hyperparameters-{kind}.md": hyperparameters_page(kind) for kind in KINDS}
+    return {FOLDER / "settings.md": settings_page(), **kinds}
+
+
+def _value(model: type[BaseModel], name: str) -> Any:
+    return model.model_fields[name].get_default(call_default_factory=True)
+
+
+def _default(value: Any) -> str:
+    return "" if value is None or value == "" else f"`{value}`"
+
+
+def _text(field: dict[str, Any]) -> str:
+    return str(field["description"]).replace("|", "\\|")
+
+
+def _range(field: dict[str, Any]) -> str:
+    """Give the choices or bounds of a field, also where it may be absent."""
+    found = next((option for option in field.get("anyOf", [field]) if option.get("type") != "null"), field)
+    if "enum" in found:
+        return ", ".join(f"`{choice}`" for choice in found["enum"])
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    return ", ".join(f"{sign} {found[key]:g}" for key, sign in signs.items() if key in found)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
