@@ -114,6 +114,13 @@ class CalibrationHyperparameters(BaseModel):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _a_budget_keeps_its_units(self) -> Self:
+        if self.record_budget is not None and self.min_weight_ratio == 0:
+            msg = "min_weight_ratio 0 would let units of the record_budget fall to 0: leave it out or give more than 0"
+            raise ValueError(msg)
+        return self
+
     @property
     def floor_ratio(self) -> float:
         """The lower bound of w/d that the refit uses."""

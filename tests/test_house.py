@@ -1,0 +1,149 @@
+"""The house rules that a program can hold: who may import whom, one home for a concept, pages that match the code."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = ("l0core", "service", "worker")
+
+BREACHES = {
+    "a door imports the other": ("service/api/routes/health.py", "import worker.execution"),
+    "the service imports the worker": ("service/jobs/queue.py", "import worker.tasks"),
+    "the engine imports the web": ("l0core/context.py", "import fastapi"),
+    "the service reaches torch through the engine": ("service/jobs/results.py", "import l0core.calibration.select"),
+    "the worker reaches torch through the engine": ("worker/execution.py", "import l0core.calibration.run"),
+    "the application imports a web framework": ("service/jobs/views.py", "import starlette"),
+    "the problems import the jobs": ("service/problems/intake.py", "import service.jobs.lifecycle"),
+    "a kind imports the list of kinds": ("l0core/calibration/problem.py", "import l0core.kinds"),
+    "a cycle": ("l0core/calibration/diagnostics.py", "import l0core.calibration.result"),
+}
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run([program, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy_of_the_house(tmp_path: Path) -> Path:
+    for name in PRODUCT:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_of_the_import_rules_is_found(breach: str, copy_of_the_house: Path) -> None:
+    path, line = BREACHES[breach]
+    module = copy_of_the_house / path
+    module.write_text(f"{module.read_text()}\n{line}\n")
+    done = lint_imports(copy_of_the_house)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
+
+
+def test_the_import_rules_are_kept(copy_of_the_house: Path) -> None:
+    done = lint_imports(copy_of_the_house)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "module", ["service.api.app", "service.supervisor", "worker.app", "service.client", "l0core.kinds"]
+)
+def test_it_opens_without_torch(module: str) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.modules['numba'] = None\n"
+        f"import {module}\n"
+        "from service.settings import Settings\n"
+        "if 'service.api.app' in sys.modules: sys.modules['service.api.app'].create_app(Settings())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def sources() -> dict[str, str]:
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for name in PRODUCT
+        for path in (ROOT / name).rglob("*.py")
+    }
+
+
+def test_untrusted_bytes_are_parsed_in_one_place() -> None:
+    readers = re.compile(r"\bnp\.load\(|load_npz\(|np\.lib\.format\.read|pickle\.load")
+    found = {
+        path for path, text in sources().items() if path.startswith(("service", "worker")) and readers.search(text)
+    }
+    assert found <= {"service/problems/trusted.py", "service/client.py"}
+
+
+def test_nothing_is_printed_outside_the_terminal() -> None:
+    printing = re.compile(r"^\s*print\(", re.MULTILINE)
+    assert [path for path, text in sources().items() if printing.search(text)] == []
+
+
+def test_every_setting_that_is_named_anywhere_exists() -> None:
+    files = [
+        ROOT / "docker-compose.yml",
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "docker").rglob("*"),
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+    named = set(re.findall(r"\bL0_([A-Z_]+[A-Z])\b", text))
+    known = {name.upper() for name in Settings.model_fields}
+    assert named - known == set()
+
+
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+    stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    assert stale == [], "run `make docs`"
+
+
+def test_the_readme_names_only_commands_that_exist() -> None:
+    commands = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text(encoding="utf-8")))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert commands
+    assert commands <= targets
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_s_program_runs(tmp_path: Path) -> None:
+    """The ten lines against the HTTP API, on a real service."""
+    from tests.services import running_service
+
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    with running_service(tmp_path / "data") as url:
+        program = found.group(1).replace("http://127.0.0.1:8000", url)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+    assert done.returncode == 0, done.stderr
+    kept, error = done.stdout.strip().splitlines()[-1].split()
+    assert kept == "100"
+    assert float(error) < 1e-6
+
+
+def test_the_engine_page_s_program_runs(tmp_path: Path) -> None:
+    found = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "engine.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    check = "\nassert result.summary['n_active'] == 100 and result.summary['mean_abs_relative_error'] < 1e-6"
+    done = subprocess.run(
+        [sys.executable, "-c", found.group(1) + check], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
