@@ -10,7 +10,7 @@ export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test docs format clean
+.PHONY: help install demo up check test bench docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -18,6 +18,7 @@ help: ## this list
 install: $(STAMP) ## create .venv and install everything into it
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "installing into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[$(EXTRA)]' \
@@ -38,6 +39,9 @@ check: $(STAMP) ## formatting, lint, types, import rules
 
 test: $(STAMP) ## every test, on real servers
 	@exec $(BIN)/pytest
+
+bench: $(STAMP) ## measure the running service on this machine
+	$(BIN)/python benchmarks/one_machine.py
 
 docs: $(STAMP) ## write the reference pages from their sources
 	$(BIN)/python docs/generate.py

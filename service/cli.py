@@ -55,11 +55,11 @@ def demo(
     """
     from service.client import ClientError, JobFailed
     from service.demo import run
-    from service.supervisor import StartFailed
+    from service.local import NotStarted
 
     try:
         run(output, Console())
-    except (ClientError, JobFailed, StartFailed) as error:
+    except (ClientError, JobFailed, NotStarted) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _err.print("stopped")

@@ -1,10 +1,8 @@
 """`l0 demo`: Minnesota through the whole service, over HTTP, on this machine; then everything is stopped."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ from rich.table import Table
 from l0core.calibration.survey import Survey, read_survey
 from l0core.plots import percent
 from service.client import Client, Job
-from service.processes import end, spawn
-from service.supervisor import StartFailed
+from service.local import local_service
 
 RECORD_BUDGET = 400
 SEED = 7
-_STOP_SECONDS = 40
 _ARTIFACTS = ("report.html", "run_config.json")
 
 
@@ -30,7 +26,7 @@ def run(output: Path, console: Console) -> None:
     survey = read_survey(_example() / "households.csv.gz", _example() / "targets_spec.csv")
     with (
         tempfile.TemporaryDirectory(prefix="l0-demo-") as folder,
-        _service(Path(folder), console) as url,
+        _started(Path(folder), console) as url,
         Client(url) as client,
     ):
         job = _calibrate(client, survey, console)
@@ -49,21 +45,12 @@ def _example() -> Path:
 
 
 @contextmanager
-def _service(folder: Path, console: Console) -> Iterator[str]:
-    """Run `l0 up` on a free port for the time of the context; gives its address."""
-    command = [sys.executable, "-m", "service.cli", "up", "--port", "0", "--data", str(folder)]
-    process = spawn(command, stdout=subprocess.PIPE)
-    try:
+def _started(folder: Path, console: Console) -> Iterator[str]:
+    with ExitStack() as stack:
         with console.status("starting broker, API and worker"):
-            line = process.stdout.readline().decode().strip() if process.stdout else ""
-        if not line:
-            raise StartFailed("the service did not start")
-        console.print(f"service at {line}")
-        yield line
-    finally:
-        end(process, _STOP_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
+            url = stack.enter_context(local_service(folder))
+        console.print(f"service at {url}")
+        yield url
 
 
 def _calibrate(client: Client, survey: Survey, console: Console) -> Job:

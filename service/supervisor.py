@@ -19,6 +19,7 @@ import redis
 from service import embedded_broker
 from service.auth.guard import check_start
 from service.db.migrate import upgrade
+from service.gpu import gpu_seen
 from service.logging import log
 from service.processes import end, spawn
 from service.settings import Settings
@@ -93,9 +94,8 @@ class Supervisor:
         self._stack = ExitStack()
         self._listener = _listen(settings)
         self._socket = embedded_broker.socket_path(self._folder)
-        self._settings = settings.model_copy(
-            update={"broker_url": f"redis+socket://{self._socket}", "port": self._listener.getsockname()[1]}
-        )
+        update = {"broker_url": f"redis+socket://{self._socket}", "port": self._listener.getsockname()[1]}
+        self._settings = settings.model_copy(update=update | _device(settings))
         self._children = self._family(workers)
 
     @property
@@ -180,6 +180,13 @@ class Supervisor:
             return httpx.get(self.url + path, timeout=5).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def _device(settings: Settings) -> dict[str, str]:
+    """Give what the workers serve: both queues on a GPU where there is one, unless the settings say otherwise."""
+    if {"worker_device", "worker_queues"} & settings.model_fields_set or not gpu_seen():
+        return {}
+    return {"worker_device": "cuda", "worker_queues": "gpu,cpu"}
 
 
 def _listen(settings: Settings) -> socket.socket:

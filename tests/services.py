@@ -1,39 +1,11 @@
-"""The whole service for a test: `l0 up` on a free port, its processes marked so that stragglers are found."""
+"""Processes of a test, marked in their environment so that stragglers are found wherever they are."""
 
-import os
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 
-from service.processes import end, spawn
-
 MARK = "L0TEST_MARK"  # not a setting of ours: it only shows whose child a process is
-_STOP_SECONDS = 60
-
-
-@contextmanager
-def running_service(folder: Path, **settings: str) -> Iterator[str]:
-    """Run `l0 up` for the time of the context; gives its address."""
-    environment = {**os.environ, **settings}
-    process = spawn(up_command(folder), environment=environment, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().decode().strip()
-    finally:
-        end(process, _STOP_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def up_command(folder: Path) -> list[str]:
-    """Give the command line of `l0 up` on a free port."""
-    return [sys.executable, "-m", "service.cli", "up", "--port", "0", "--data", str(folder)]
 
 
 def new_mark() -> str:

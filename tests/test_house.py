@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.local import local_service
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -124,11 +125,9 @@ def test_links_of_the_pages_lead_somewhere() -> None:
 
 def test_the_readme_s_program_runs(tmp_path: Path) -> None:
     """The ten lines against the HTTP API, on a real service."""
-    from tests.services import running_service
-
     found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
-    with running_service(tmp_path / "data") as url:
+    with local_service(tmp_path / "data") as url:
         program = found.group(1).replace("http://127.0.0.1:8000", url)
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ import pytest
 
 from l0core.calibration.survey import read_survey
 from service.client import Client, Job
-from tests.services import MARK, marked_processes, new_mark, running_service
+from service.local import local_service, up_command
+from tests.services import MARK, marked_processes, new_mark
 
-LONG = {"epochs": 20_000, "lambda_share": 0.1}
+LONG: dict[str, Any] = {"epochs": 20_000, "lambda_share": 0.1}
 QUICK = {  # the same rules on a shorter clock; the defaults are 30, 10 and 10 s
     "L0_LEASE_SECONDS": "4",
     "L0_RENEW_SECONDS": "1",
@@ -50,7 +50,7 @@ def events(url: str, job: Job) -> list[dict[str, Any]]:
 
 def test_a_killed_worker_s_job_goes_on_from_its_last_checkpoint(tmp_path: Path, minnesota: dict[str, Any]) -> None:
     mark = new_mark()
-    with running_service(tmp_path / "data", **{MARK: mark}, **QUICK) as url, Client(url) as client:
+    with local_service(tmp_path / "data", environment={MARK: mark, **QUICK}) as url, Client(url) as client:
         problem = client.problem(**minnesota)
         job = client.submit(problem["id"], seed=3, **LONG)
         wait_until(lambda: any(event["type"] == "checkpoint" for event in events(url, job)), 60)
@@ -70,7 +70,7 @@ def test_a_killed_worker_s_job_goes_on_from_its_last_checkpoint(tmp_path: Path, 
 def test_the_cli_prints_one_line_and_ends_on_sigterm(tmp_path: Path) -> None:
     mark = new_mark()
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "up", "--port", "0", "--data", str(tmp_path / "data")],
+        up_command(tmp_path / "data"),
         env={**os.environ, MARK: mark},
         stdout=subprocess.PIPE,
         text=True,
