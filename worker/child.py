@@ -5,7 +5,6 @@ means stop. It reports on the pipe whose number is its only argument.
 """
 
 import hashlib
-import math
 import os
 import sys
 import threading
@@ -21,6 +20,7 @@ from pydantic import BaseModel
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
 from l0core.kind import Result
 from l0core.kinds import KINDS
+from l0core.plain import plain
 from service.settings import Settings
 from service.storage import FolderStore, Store
 from worker import failures
@@ -96,7 +96,7 @@ def _run(desk: Desk, stop: threading.Event) -> BaseModel:
         return StoppedMessage(epoch=result.epoch)
     desk.send(StageMessage(stage="saving"))
     _save(desk, result)
-    return DoneMessage(summary=_plain(result.summary))
+    return DoneMessage(summary=plain(result.summary))
 
 
 def _context(desk: Desk, stop: threading.Event) -> RunContext:
@@ -138,7 +138,7 @@ def _message(report: Report) -> BaseModel:
         case StageReport(stage=stage):
             return StageMessage(stage=stage)
         case EpochReport(epoch=epoch, epochs=epochs, metrics=metrics):
-            return EpochMessage(epoch=epoch, epochs=epochs, metrics={k: _finite(v) for k, v in metrics.items()})
+            return EpochMessage(epoch=epoch, epochs=epochs, metrics=plain(metrics))
         case FindingReport(code=code, severity=severity, message=text):
             return FindingMessage(code=code, severity=severity, message=text)
 
@@ -152,7 +152,7 @@ def _store_checkpoint(desk: Desk, path: Path, epoch: int) -> None:
 
 def _save(desk: Desk, result: Result) -> None:
     for rows in _batches(result.target_rows(), _ROWS_A_MESSAGE):
-        desk.send(TargetsMessage(rows=[_plain(row) for row in rows]))
+        desk.send(TargetsMessage(rows=[plain(row) for row in rows]))
     for artifact in result.write(Path(desk.assignment.folder) / "artifacts"):
         key = desk.key(artifact.name)
         sha256, size = _sha256(artifact.path), artifact.path.stat().st_size
@@ -172,17 +172,6 @@ def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
     waiting = iter(rows)
     while batch := list(islice(waiting, size)):
         yield batch
-
-
-def _plain(value: Any) -> Any:
-    """Give JSON values; a number that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return _finite(value) if isinstance(value, float) else value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _sha256(path: Path) -> str:

@@ -63,8 +63,7 @@ def effective_sample_size(weights: FloatArray) -> float:
 
 def summarise(fit: TargetFit, weights: FloatArray) -> dict[str, Any]:
     """Give the numbers of a finished calibration: fit, held-out fit, and how the weight is spread."""
-    kept = ~fit.problem.holdout
-    numbers = _errors(fit, kept) | _spread(fit.problem.design_weights, weights)
+    numbers = _errors(fit, ~fit.problem.holdout) | _spread(fit.problem.design_weights, weights)
     if fit.problem.holdout.any():
         numbers["holdout"] = _errors(fit, fit.problem.holdout)
     return numbers

@@ -13,6 +13,7 @@ import numpy as np
 
 from l0core.calibration.report import report_html
 from l0core.kind import Artifact
+from l0core.plain import plain
 
 if TYPE_CHECKING:
     from l0core.calibration.result import CalibrationResult
@@ -78,7 +79,7 @@ def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
 
 def _json(path: Path, value: object) -> Artifact:
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Artifact(path=path, content_type="application/json")
 
 
