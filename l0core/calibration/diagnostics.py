@@ -81,7 +81,11 @@ def _errors(fit: TargetFit, which: NDArray[np.bool_]) -> dict[str, Any]:
         "within_10_percent": int((after <= 0.10).sum()),
         "within_tolerance": _within_tolerance(fit, which),
         "initial_mean_abs_relative_error": float(before.mean()),
+        "initial_median_abs_relative_error": float(np.median(before)),
         "initial_max_abs_relative_error": float(before.max()),
+        "initial_within_1_percent": int((before <= 0.01).sum()),
+        "initial_within_5_percent": int((before <= 0.05).sum()),
+        "initial_within_10_percent": int((before <= 0.10).sum()),
     }
 
 

@@ -27,7 +27,7 @@ _NEWTON_STEPS = 60
 _HALVINGS = 40
 _ARMIJO = 1e-4
 _GRADIENT_TOLERANCE = 1e-11
-_WORTHWHILE = 1e-4  # a stage that lowers the loss by less than this share of it is the last
+_WORTHWHILE = 1e-4  # a stage that lowers the loss of the one before by less than this share is the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,16 @@ def refit(problem: RefitProblem, start: FloatArray) -> FloatArray:
     unit = _mean_weight(best)
     dual = _Dual(problem, unit)
     v = np.zeros(problem.goal.size)
+    before = np.inf
     for stage in range(_STAGES):
         v = dual.maximise(v, _FIRST_STIFFNESS * _STIFFNESS_FACTOR**stage)
         weights = np.clip(dual.primal(v) * unit, problem.lower, problem.upper)
         loss = problem.loss(weights)
-        gained = best_loss - loss
         if loss < best_loss:
             best, best_loss = weights, loss
-        if stage > 0 and gained <= _WORTHWHILE * best_loss:
+        if loss >= (1 - _WORTHWHILE) * before:
             break
+        before = loss
     return best
 
 

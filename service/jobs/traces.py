@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from service.db.base import Base
+from service.db.base import Base, database_now
 from service.ids import new_id
 from service.jobs.models import Event, Job, Metric, StoredArtifact, StoredCheckpoint, TargetRow
 from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
@@ -109,7 +109,8 @@ def add_event(session: Session, job_id: str, note: EventNote) -> None:
         .returning(Job.last_event)
         .execution_options(synchronize_session=False)
     ).scalar_one()
-    session.add(Event(job_id=job_id, seq=seq, type=note.type, message=note.message, data=note.data))
+    at = database_now() - note.age_seconds
+    session.add(Event(job_id=job_id, seq=seq, at=at, type=note.type, message=note.message, data=note.data))
     session.flush()
 
 

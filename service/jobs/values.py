@@ -1,5 +1,6 @@
 """The values that pass between the doors and the life of a job."""
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -76,11 +77,17 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class EventNote:
-    """An event to be numbered and kept."""
+    """An event to be numbered and kept; `seen_at` is when it was seen on this process's monotonic clock."""
 
     type: str
     message: str
     data: dict[str, Any] = field(default_factory=dict)
+    seen_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was seen."""
+        return time.monotonic() - self.seen_at
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ router = APIRouter(include_in_schema=False)
 _WEB = Path(__file__).parent.parent / "web"
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 def index() -> FileResponse:
     """Give the dashboard."""
     return FileResponse(_WEB / "index.html")
