@@ -81,14 +81,15 @@ def api() -> None:
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = "cpu",
-    device: Annotated[str, typer.Option(help="Device of its jobs: cpu, cuda, cuda:0.")] = "cpu",
+    queues: Annotated[str | None, typer.Option(help="Queues to serve, separated by commas.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of its jobs: cpu, cuda, cuda:0.")] = None,
 ) -> None:
     """Run a worker alone.
 
     Example: l0 worker --queues gpu --device cuda:0
     """
-    os.environ |= {"L0_WORKER_QUEUES": queues, "L0_WORKER_DEVICE": device}
+    given = {"L0_WORKER_QUEUES": queues, "L0_WORKER_DEVICE": device}
+    os.environ |= {name: value for name, value in given.items() if value is not None}
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - this process becomes the worker
 
 

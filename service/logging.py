@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict
 
 from service.settings import Settings
 
@@ -11,10 +12,15 @@ log = structlog.get_logger()
 
 
 def configure(settings: Settings, *, process: str) -> None:
-    """Set up structlog for this process and bind its name to every line."""
+    """Set up structlog for this process; its name stands in every line, whatever thread writes it."""
+
+    def name_process(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return {**event, "process": process}
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_process,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.dict_tracebacks,
@@ -24,4 +30,3 @@ def configure(settings: Settings, *, process: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)

@@ -1,19 +1,18 @@
 """Every environment variable of the system, once. Each field is read from `L0_` and its name in capitals."""
 
 import os
-from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """How this process is set up; the defaults run everything on one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="L0_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="L0_", extra="forbid", frozen=True, validate_default=True)
 
     data_dir: Path = Field(default=Path("l0-data"), description="Folder of database, files, broker socket and logs.")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
@@ -57,24 +56,31 @@ class Settings(BaseSettings):
         default="info", description="Least severe log line."
     )
 
-    @cached_property
+    @field_validator("data_dir", "storage_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """Fix a relative folder now: this process or its children may run elsewhere later."""
+        return None if path is None else path.resolve()
+
+    @property
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'l0.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / 'l0.db'}"
 
-    @cached_property
+    @property
     def broker(self) -> str:
         """The broker URL in force."""
-        return self.broker_url or f"redis+socket://{self.data_dir.resolve() / 'broker.sock'}"
+        return self.broker_url or f"redis+socket://{self.data_dir / 'broker.sock'}"
 
-    @cached_property
+    @property
     def storage(self) -> Path:
         """The folder of files in force."""
-        return (self.storage_dir or self.data_dir / "files").resolve()
+        return self.storage_dir or self.data_dir / "files"
 
     def environment(self) -> dict[str, str]:
         """Give the environment of a child process that shall have these settings."""
-        own = {f"L0_{name.upper()}": _as_text(getattr(self, name)) for name in self.model_fields_set}
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        own = {f"L0_{name.upper()}": str(value) for name, value in values.items() if value is not None}
         return {**os.environ, **own}
 
     @property
@@ -86,7 +92,3 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-
-def _as_text(value: object) -> str:
-    return str(value.resolve()) if isinstance(value, Path) else str(value)

@@ -54,6 +54,7 @@ def _serve(app: Celery, settings: Settings, name: str) -> int:
         concurrency=settings.worker_concurrency,
         queues=settings.worker_queues,
         loglevel="WARNING",
+        quiet=True,
         without_mingle=True,
         without_gossip=True,
         without_heartbeat=True,

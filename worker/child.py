@@ -6,11 +6,13 @@ means stop. It reports on the pipe whose number is its only argument.
 
 import hashlib
 import os
+import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
+from l0core.errors import CheckpointIncompatible
 from l0core.kind import Result
 from l0core.kinds import KINDS
 from l0core.plain import plain
@@ -37,7 +40,6 @@ from worker.messages import (
 )
 
 _ROWS_A_MESSAGE = 1000
-_CHUNK = 1 << 20
 
 
 def main() -> None:
@@ -91,12 +93,30 @@ def _run(desk: Desk, stop: threading.Event) -> BaseModel:
     with desk.store.local(desk.assignment.problem_key) as path:
         problem = kind.problem_type().load(path)
     hyperparameters = kind.hyperparameters.model_validate(desk.assignment.hyperparameters)
-    result = kind.engine()(problem, hyperparameters, _context(desk, stop))
+    result = _from_checkpoint_or_afresh(desk, partial(kind.engine(), problem, hyperparameters), _context(desk, stop))
     if isinstance(result, Stopped):
         return StoppedMessage(epoch=result.epoch)
     desk.send(StageMessage(stage="saving"))
     _save(desk, result)
     return DoneMessage(summary=plain(result.summary))
+
+
+def _from_checkpoint_or_afresh(
+    desk: Desk, run: Callable[[RunContext], Result | Stopped], context: RunContext
+) -> Result | Stopped:
+    """Go on from the last checkpoint; where this engine cannot use it, start again rather than fail the job."""
+    if context.resume_from is None:
+        return run(context)
+    try:
+        return run(context)
+    except CheckpointIncompatible as error:
+        desk.send(_unusable(error.message))
+        return run(replace(context, resume_from=None))
+
+
+def _unusable(reason: str) -> FindingMessage:
+    text = f"the last checkpoint cannot be used, the run starts again: {reason}"
+    return FindingMessage(code="checkpoint_unusable", severity="warning", message=text)
 
 
 def _context(desk: Desk, stop: threading.Event) -> RunContext:
@@ -124,12 +144,15 @@ def _fetched_checkpoint(desk: Desk, folder: Path) -> Path | None:
     if assignment.checkpoint_key is None:
         return None
     path = folder / "resume.safetensors"
-    with desk.store.open(assignment.checkpoint_key) as source, path.open("wb") as target:
-        while chunk := source.read(_CHUNK):
-            target.write(chunk)
+    try:
+        with desk.store.open(assignment.checkpoint_key) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except KeyError:
+        desk.send(_unusable("it is gone from the store"))
+        return None
     if _sha256(path) != assignment.checkpoint_sha256:
-        message = f"the checkpoint {assignment.checkpoint_key} is not the one that was stored"
-        raise OSError(message)
+        desk.send(_unusable("its bytes are not the ones that were stored"))
+        return None
     return path
 
 

@@ -5,6 +5,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,8 +46,9 @@ class EngineProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended without reading what it was told last
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         self._selector.close()
         os.close(self._pipe)
 

@@ -4,11 +4,13 @@ The watching loop has one rule for trouble: whatever fails is tried again every 
 then the job is somebody else's, the child is killed, and nothing more is written.
 """
 
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -46,11 +48,18 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
         log.info("job_not_claimed", job_id=job_id)
         return
     log.info("job_claimed", job_id=job_id, attempt=held.attempt)
+    _remove_leftovers(system.store.scratch(), job_id)
     with (
         tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
         EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
     ):
         Watch(system, worker, held, child, draining).run()
+
+
+def _remove_leftovers(scratch: Path, job_id: str) -> None:
+    """Remove the folders that attempts of this job left here when their workers were killed."""
+    for folder in scratch.glob(f"{job_id}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:

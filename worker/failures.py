@@ -1,6 +1,7 @@
 """Every way an attempt can end without a result, and what becomes of the job: one table."""
 
 import errno
+import re
 import signal
 
 from l0core.errors import L0Error
@@ -9,6 +10,8 @@ from worker.messages import FailedMessage
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_SIGNALS = {int(number): number.name for number in signal.Signals}
+_OS_ERROR = re.compile(r"os error (\d+)")
 _TITLES = {
     "diverged": "The fit diverged",
     "infeasible_budget": "The record budget cannot be met",
@@ -24,16 +27,32 @@ def describe(error: BaseException) -> FailedMessage:
     """Give what the child says of the exception its run ended in."""
     if isinstance(error, L0Error):
         return FailedMessage(code=error.code, detail=error.message, pointer=error.pointer)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _no_memory(error):
         text = "the run needs more memory than its worker has; use a smaller problem or a larger worker"
         return FailedMessage(code="out_of_memory", detail=text)
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if _no_room(error):
         return FailedMessage(code="storage_full", detail="there is no room left to store checkpoints or results")
     if isinstance(error, OSError):
         return FailedMessage(
             code="worker_lost", detail=f"reading or storing failed: {type(error).__name__}", retry=True
         )
     return FailedMessage(code="engine_crashed", detail=f"the engine raised {type(error).__name__}; the log has it")
+
+
+def _no_memory(error: BaseException) -> bool:
+    """Say whether memory ran out: torch has a class for the GPU and only words for the CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _no_room(error: BaseException) -> bool:
+    """Say whether the disk is full: safetensors tells the system's number only in words."""
+    number = error.errno if isinstance(error, OSError) else None
+    told = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    return (int(told.group(1)) if told else number) in _DISK_FULL
 
 
 def failure_of(message: FailedMessage) -> Failure:
@@ -51,5 +70,5 @@ def failure_of_exit(code: int) -> Failure:
     """Give the failure of a child that ended without a word: by a signal (negative) or an exit code."""
     crashed = code >= 0 or -code in _CRASHES
     name = "engine_crashed" if crashed else "worker_lost"
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    how = f"signal {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit code {code}"
     return Failure(code=name, title=_TITLES[name], detail=f"the engine's process ended by {how}", retry=True)

@@ -63,7 +63,7 @@ class Ledger:
         self.batch.progress = _progress(message)
         self.batch.metrics.append((message.epoch, message.metrics))
         if len(self.batch.metrics) > _MOST_POINTS:
-            del self.batch.metrics[::2]
+            self.batch.metrics = self.batch.metrics[::-2][::-1]  # the newest point always stays
 
 
 def _progress(message: EpochMessage) -> dict[str, float | int | None]:

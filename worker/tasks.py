@@ -13,7 +13,7 @@ from worker.execution import execute
 def register(app: Celery, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
     """Make `run_job` known to `app`; it may be delivered twice or late, the claim decides."""
 
-    @app.task(name=TASK_NAME)
+    @app.task(name=TASK_NAME, shared=False)
     def run_job(job_id: str) -> None:
         if not draining.is_set():
             execute(job_id, system, worker, draining)

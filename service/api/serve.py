@@ -7,7 +7,7 @@ import uvicorn
 
 from service.api.app import create_app
 from service.auth.guard import RefusedToStart
-from service.logging import configure
+from service.logging import configure, log
 from service.settings import Settings
 
 _DRAIN_SECONDS = 3
@@ -24,6 +24,7 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> None:
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    log.info("api_starts", host=settings.host, port=settings.port)
     uvicorn.Server(config).run(sockets=[listener] if listener else None)
 
 

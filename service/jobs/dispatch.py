@@ -20,6 +20,11 @@ class Dispatcher:
         """Arrange that `job` is sent as soon as `session` has committed."""
         after_commit(session, partial(self._send, job.id, job.queue))
 
+    def holds_fewer(self, queue: str, jobs: int) -> bool:
+        """Say whether the broker holds fewer ids than `jobs`, so that some are lost; False while it is away."""
+        waiting = self._queue.waiting(queue)
+        return waiting is not None and waiting < jobs
+
     def _send(self, job_id: str, queue: str) -> None:
         if not self._queue.publish(job_id, queue):
             return

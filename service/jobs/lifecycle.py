@@ -124,7 +124,7 @@ def end_cancelled(session: Session, held: Claim, batch: Batch) -> bool:
 
 def cancel(session: Session, tenant: str, job_id: str) -> Job:
     """Cancel a pending job at once, ask a running one to stop; an ended one is refused unless it was cancelled."""
-    job = repository.job_of(session, tenant, job_id)
+    job = repository.job_of(session, tenant, job_id, lock=True)
     if job is None:
         raise NotFound(f"there is no job '{job_id}'")
     if Status(job.status) in TERMINAL and job.status != Status.CANCELLED:
@@ -142,10 +142,20 @@ def reap(session: Session, republish_seconds: float, dispatcher: Dispatcher) -> 
     for job in repository.overdue_jobs(session):
         _fail_unheld(session, job, deadline_exceeded(job.deadline_seconds or 0.0))
     lost = [job for job in repository.lost_jobs(session, republish_seconds) if _goes_on(session, job)]
-    again = lost + repository.forgotten_jobs(session, republish_seconds)
+    again = lost + _forgotten(session, republish_seconds, dispatcher)
     for job in again:
         dispatcher.after_commit(session, job)
     return [job.id for job in again]
+
+
+def _forgotten(session: Session, republish_seconds: float, dispatcher: Dispatcher) -> list[Job]:
+    """Give the pending jobs to send again: those of a queue whose broker holds fewer ids than jobs wait."""
+    waiting = repository.forgotten_jobs(session, republish_seconds)
+    short = {
+        queue: dispatcher.holds_fewer(queue, repository.pending_count(session, queue))
+        for queue in {job.queue for job in waiting}
+    }
+    return [job for job in waiting if short[job.queue]]
 
 
 def _goes_on(session: Session, job: Job) -> bool:
@@ -158,8 +168,9 @@ def _goes_on(session: Session, job: Job) -> bool:
     if job.attempt >= job.max_attempts:
         _fail_unheld(session, job, worker_lost(job.attempt))
         return False
-    note = EventNote(type="worker_lost", message=f"the worker of attempt {job.attempt} was lost")
-    traces.add_event(session, job.id, note)
+    if repository.forget_holder(session, job.id):
+        note = EventNote(type="worker_lost", message=f"the worker of attempt {job.attempt} was lost")
+        traces.add_event(session, job.id, note)
     return True
 
 

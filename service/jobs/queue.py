@@ -4,6 +4,8 @@ from typing import Any
 
 from celery import Celery
 from kombu import Queue
+from kombu.exceptions import ChannelError, OperationalError
+from redis.exceptions import RedisError
 
 from service.logging import log
 from service.settings import Settings
@@ -11,6 +13,14 @@ from service.settings import Settings
 TASK_NAME = "run_job"
 QUEUES = ("cpu", "gpu")
 _SOCKET_SECONDS = 1
+_AWAY = (
+    OperationalError,
+    RedisError,
+    OSError,
+)  # what kombu, the Redis client and the socket say of a broker in trouble
+
+
+_TRANSPORT = {"socket_connect_timeout": _SOCKET_SECONDS, "socket_timeout": None, "health_check_interval": 10}
 
 
 def celery_app(settings: Settings) -> Celery:
@@ -23,7 +33,7 @@ def celery_app(settings: Settings) -> Celery:
 def celery_options() -> dict[str, Any]:
     """Give the Celery settings, the ones of `docs/decisions/0003`."""
     return {
-        "task_queues": [Queue(name) for name in QUEUES],
+        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],
         "task_default_queue": "cpu",
         "task_ignore_result": True,
         "task_acks_late": False,
@@ -33,11 +43,7 @@ def celery_options() -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": {
-            "socket_connect_timeout": _SOCKET_SECONDS,
-            "socket_timeout": None,
-            "health_check_interval": 10,
-        },
+        "broker_transport_options": _TRANSPORT,
         "task_serializer": "json",
         "accept_content": ["json"],
     }
@@ -48,15 +54,28 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
+        # A worker waits on its socket for ever; who sends must not.
+        self._app.conf.broker_transport_options = {**_TRANSPORT, "socket_timeout": _SOCKET_SECONDS}
 
     def publish(self, job_id: str, queue: str) -> bool:
         """Send a job's id; False, and a log line, where the broker is away: the reconciler sends it again."""
         try:
             self._app.send_task(TASK_NAME, args=[job_id], queue=queue, retry=False, expires=None)
-        except self._app.connection_for_write().connection_errors as error:
+        except _AWAY as error:
             log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))
             return False
         return True
+
+    def waiting(self, queue: str) -> int | None:
+        """Give how many ids wait in a queue; None where the broker is away."""
+        try:
+            with self._app.connection_for_write() as connection:
+                channel: Any = connection.default_channel  # kombu types it as less than it is
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except ChannelError:  # nothing was ever sent to it, or the broker has forgotten everything
+            return 0
+        except _AWAY:
+            return None
 
     def check_reachable(self) -> None:
         """Open a connection to the broker; raises where there is none."""

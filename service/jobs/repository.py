@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Float, Update, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
@@ -22,9 +22,10 @@ def add(session: Session, row: Base) -> None:
     session.flush()
 
 
-def job_of(session: Session, tenant: str, job_id: str) -> Job | None:
-    """Give a tenant's job."""
-    return session.scalar(select(Job).where(Job.id == job_id, Job.tenant == tenant))
+def job_of(session: Session, tenant: str, job_id: str, *, lock: bool = False) -> Job | None:
+    """Give a tenant's job; locked, nobody else changes it before this transaction ends."""
+    query = select(Job).where(Job.id == job_id, Job.tenant == tenant).execution_options(populate_existing=True)
+    return session.scalar(query.with_for_update() if lock else query)
 
 
 def job_by_id(session: Session, job_id: str) -> Job | None:
@@ -62,7 +63,7 @@ def claim(
     """Take the job by compare-and-swap; None where it ended, is held, is spent, cancelled or not this worker's."""
     free = or_(
         Job.status == Status.PENDING.value,
-        and_(Job.status == Status.RUNNING.value, Job.lease_expires_at < database_now()),
+        and_(Job.status == Status.RUNNING.value, _expired()),
     )
     fits = [Job.kind.in_(list(kinds)), Job.queue.in_(worker.queues)]
     taken = update(Job).where(
@@ -136,14 +137,25 @@ def release(session: Session, held: Claim, *, spend_attempt: bool) -> Job | None
     return _changed(session, update(Job).where(_held(held)).values(changes | _LATER))
 
 
+def forget_holder(session: Session, job_id: str) -> bool:
+    """Take the token off a job whose lease has run out; False where that was done before, or it was given back."""
+    held = update(Job).where(Job.id == job_id, _expired(), Job.lease_token.is_not(None))
+    return _changed(session, held.values(lease_token=None)) is not None
+
+
 def end_unheld(session: Session, job_id: str, status: Status, changes: Values) -> Job | None:
     """Move a job nobody holds (pending, or its lease has run out) to an end."""
     legal = Job.status.in_([source.value for source in sources(status)])
     return _changed(session, update(Job).where(Job.id == job_id, _unheld(), legal).values(_ending(status, changes)))
 
 
+def _expired() -> ColumnElement[bool]:
+    """Whether the lease has run out; one that was never set counts as run out, so that no job hides behind a NULL."""
+    return func.coalesce(Job.lease_expires_at, 0.0, type_=Float) < database_now()
+
+
 def _unheld() -> ColumnElement[bool]:
-    return or_(Job.status == Status.PENDING.value, Job.lease_expires_at < database_now())
+    return or_(Job.status == Status.PENDING.value, _expired())
 
 
 def _ending(status: Status, changes: Values) -> dict[str, Any]:
@@ -170,10 +182,15 @@ def _queued_stage() -> ColumnElement[str]:
 def lost_jobs(session: Session, republish_seconds: float) -> list[Job]:
     """Give running jobs whose lease has run out: all that must end, and those not sent again since or lately."""
     must_end = or_(Job.attempt >= Job.max_attempts, Job.cancel_requested_at.is_not(None))
-    not_sent = or_(Job.published_at.is_(None), Job.published_at < Job.lease_expires_at)
+    not_sent = or_(Job.published_at.is_(None), Job.lease_expires_at.is_(None), Job.published_at < Job.lease_expires_at)
     sent_long_ago = Job.published_at < database_now() - republish_seconds
-    expired = select(Job).where(Job.status == Status.RUNNING.value, Job.lease_expires_at < database_now())
+    expired = select(Job).where(Job.status == Status.RUNNING.value, _expired())
     return list(session.scalars(expired.where(or_(must_end, not_sent, sent_long_ago)).order_by(Job.id)))
+
+
+def pending_count(session: Session, queue: str) -> int:
+    """Count the pending jobs of a queue."""
+    return session.scalar(select(func.count()).where(Job.status == Status.PENDING.value, Job.queue == queue)) or 0
 
 
 def forgotten_jobs(session: Session, pending_seconds: float) -> list[Job]:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.errors import Unprocessable
+from service.errors import NotFound, Unprocessable
 from service.jobs import lifecycle, repository, workers
 from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
@@ -34,11 +34,11 @@ def submit(resources: Resources, dispatcher: Dispatcher, tenant: str, request: J
         with resources.database.transaction() as session:
             held = _job_of_key(session, tenant, key, payload)
             return held or _new_job(session, resources, dispatcher, tenant, request, key, payload)
-    except IntegrityError:  # another request with this key was first
+    except IntegrityError:  # another request with this key was first, or the problem is gone
         with resources.database.transaction() as session:
             held = _job_of_key(session, tenant, key, payload)
-        if held is None:
-            raise
+        if held is None:  # not the key, then: the problem was deleted at the same moment
+            raise NotFound(f"there is no problem '{request.problem_id}'") from None
         return held
 
 
@@ -75,11 +75,12 @@ def _job_of_key(session: Session, tenant: str, key: str | None, payload: str) ->
 
 
 def _digest(request: JobRequest) -> str:
-    return hashlib.sha256(json.dumps(_plain(request), sort_keys=True).encode()).hexdigest()
-
-
-def _plain(request: JobRequest) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "device"}
+    """Give the digest of what the client said; refuses a character that PostgreSQL cannot keep."""
+    said = asdict(request) | {"device": request.asked_device or request.device}
+    text = json.dumps(said, sort_keys=True)
+    if "\\u0000" in text:
+        raise Unprocessable("a text of the request holds the character NUL; leave it out")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _gpu_worker_seen(session: Session, resources: Resources) -> bool:

@@ -116,18 +116,15 @@ def add_event(session: Session, job_id: str, note: EventNote) -> None:
 
 def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:
     """Keep points of loss curves; a step that comes again replaces the one there is."""
-    rows = [
-        {"job_id": job_id, "key": key, "step": step, "value": value}
-        for step, values in points
-        for key, value in values.items()
-    ]
-    _upsert(session, Metric, rows, replaced=("value",))
+    last_told = {(key, step): value for step, values in points for key, value in values.items()}
+    rows = [{"job_id": job_id, "key": key, "step": step, "value": value} for (key, step), value in last_told.items()]
+    _upsert(session, Metric, rows)
 
 
 def put_targets(session: Session, held: Claim, rows: Sequence[Values]) -> None:
     """Keep target rows of this attempt; they show once the job has succeeded."""
     mine = [{**row, "job_id": held.job_id, "attempt": held.attempt} for row in rows]
-    _upsert(session, TargetRow, mine, replaced=("estimate",))
+    _upsert(session, TargetRow, mine)
 
 
 def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
@@ -169,13 +166,14 @@ def put_artifacts(session: Session, job_id: str, refs: Iterable[ArtifactRef]) ->
         }
         for ref in refs
     ]
-    _upsert(session, StoredArtifact, rows, replaced=("size_bytes", "sha256", "content_type", "storage_key"))
+    _upsert(session, StoredArtifact, rows)
 
 
 _PARAMETERS_A_STATEMENT = 30_000  # SQLite takes 32,766, PostgreSQL 65,535
 
 
-def _upsert(session: Session, table: type[Base], rows: Sequence[Values], *, replaced: Sequence[str]) -> None:
+def _upsert(session: Session, table: type[Base], rows: Sequence[Values]) -> None:
+    """Insert rows; one whose key is there already is replaced whole."""
     if not rows:
         return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
@@ -183,5 +181,5 @@ def _upsert(session: Session, table: type[Base], rows: Sequence[Values], *, repl
     keys = [column.name for column in table.__table__.primary_key]
     for start in range(0, len(rows), size):
         statement = insert(table).values([dict(row) for row in rows[start : start + size]])
-        changes = {name: statement.excluded[name] for name in replaced}
+        changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))

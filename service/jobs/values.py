@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """What a client asked for, validated; `device` is already cpu or cuda."""
+    """What a client asked for, validated; `device` is already cpu or cuda, `asked_device` what the client said."""
 
     kind: str
     problem_id: str
@@ -20,6 +20,7 @@ class JobRequest:
     deadline_seconds: float | None = None
     max_attempts: int = 3
     tags: dict[str, str] = field(default_factory=dict)
+    asked_device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

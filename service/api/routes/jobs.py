@@ -104,6 +104,7 @@ def _request(body: Any, device: str) -> JobRequest:
         hyperparameters=body.hyperparameters.model_dump(mode="json"),
         seed=body.seed,
         device=device,
+        asked_device=body.device,
         log_every=body.log_every,
         checkpoint_every=body.checkpoint_every,
         deadline_seconds=body.deadline_seconds,
