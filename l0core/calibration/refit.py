@@ -11,6 +11,7 @@ the one with the smallest sum of squared weights (the largest Kish effective sam
 bounded where the targets cannot be met together.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ _NEWTON_STEPS = 60
 _HALVINGS = 40
 _ARMIJO = 1e-4
 _GRADIENT_TOLERANCE = 1e-11
+_SAME = 1e-9  # of the goal: residuals this small are all as good as none
+_RIDGE = 1e-14  # of the trace of the curvature: the least that keeps it positive definite in float64
 _WORTHWHILE = 1e-4  # a stage that lowers the loss of the one before by less than this share is the last
 
 
@@ -46,7 +49,7 @@ class RefitProblem:
 
 
 def refit(problem: RefitProblem, start: FloatArray) -> FloatArray:
-    """Give weights within the bounds, no worse in loss than `start` projected onto them.
+    """Give weights within the bounds, no worse in loss than `start` projected onto them (to 1e-9 of the goal).
 
     Cost: some tens of sparse products and Q x Q factorisations.
 
@@ -55,22 +58,34 @@ def refit(problem: RefitProblem, start: FloatArray) -> FloatArray:
     >>> refit(one, np.array([1.0, 1.0])).round(6).tolist()
     [2.0, 4.0]
     """
-    best = np.clip(start, problem.lower, problem.upper)
-    best_loss = problem.loss(best)
-    unit = _mean_weight(best)
+    start = np.clip(start, problem.lower, problem.upper)
+    candidates = list(_stages(problem, start))
+    losses = [problem.loss(weights) for weights in candidates]
+    best = int(np.argmin(losses))
+    rounding = (_SAME * float(np.linalg.norm(problem.goal))) ** 2
+    return candidates[best] if losses[best] <= max(problem.loss(start), rounding) else start
+
+
+def _stages(problem: RefitProblem, start: FloatArray) -> Iterator[FloatArray]:
+    """Yield the solution of each stiffness, until one falls no further than the one before."""
+    unit = _mean_weight(start)
     dual = _Dual(problem, unit)
-    v = np.zeros(problem.goal.size)
-    before = np.inf
+    v, before = np.zeros(problem.goal.size), np.inf
     for stage in range(_STAGES):
         v = dual.maximise(v, _FIRST_STIFFNESS * _STIFFNESS_FACTOR**stage)
         weights = np.clip(dual.primal(v) * unit, problem.lower, problem.upper)
+        yield weights
         loss = problem.loss(weights)
-        if loss < best_loss:
-            best, best_loss = weights, loss
         if loss >= (1 - _WORTHWHILE) * before:
-            break
+            return
         before = loss
-    return best
+
+
+def _size(problem: RefitProblem, unit: float) -> float:
+    """Give the typical size of a row: the root mean square of the goal, or of A times the mean weight."""
+    at_mean = problem.matrix @ np.full(problem.lower.size, unit)
+    sizes = (float(np.sqrt(np.mean(values**2))) for values in (problem.goal, at_mean))
+    return next((size for size in sizes if size > 0), 1.0)
 
 
 def _mean_weight(weights: FloatArray) -> float:
@@ -82,9 +97,10 @@ class _Dual:
     """The concave dual of one refit, in weights counted in units of their mean."""
 
     def __init__(self, problem: RefitProblem, unit: float) -> None:
-        self._rows = sp.csr_array(problem.matrix * unit)
+        size = _size(problem, unit)  # of a row: stiffness then means the same whatever the targets are counted in
+        self._rows = sp.csr_array(problem.matrix * (unit / size))
         self._columns = sp.csr_array(self._rows.T)
-        self._goal = problem.goal
+        self._goal = problem.goal / size
         self._lower, self._upper = problem.lower / unit, problem.upper / unit
         self._k = problem.lower.size
 
@@ -115,11 +131,15 @@ class _Dual:
         return np.asarray(self._goal - v / stiffness - self._rows @ self.primal(v))
 
     def _newton_step(self, v: FloatArray, gradient: FloatArray, stiffness: float) -> FloatArray:
-        free = self._free(v)
-        columns = self._rows[:, free]
+        columns = self._rows[:, self._free(v)]
         curvature = (self._k * (columns @ columns.T)).toarray()
-        curvature[np.diag_indices_from(curvature)] += 1 / stiffness
-        return np.asarray(la.solve(curvature, gradient, assume_a="pos", overwrite_a=True))
+        ridge = max(1 / stiffness, _RIDGE * float(curvature.trace()))
+        while True:
+            curvature[np.diag_indices_from(curvature)] += ridge
+            try:
+                return np.asarray(la.cho_solve(la.cho_factor(curvature), gradient))
+            except la.LinAlgError:  # rows that depend on one another: a little more ridge only shortens the step
+                ridge *= 100
 
     def _free(self, v: FloatArray) -> NDArray[np.bool_]:
         x = self._k * (self._columns @ v)

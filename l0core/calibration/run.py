@@ -32,7 +32,7 @@ def run(
     selection = _select(problem, objective, hyperparameters, context, identity)
     if isinstance(selection, Stopped):
         return selection
-    chosen = _chosen_weights(selection, hyperparameters)
+    chosen = _chosen_weights(objective, selection, hyperparameters)
     context.report(StageReport(stage="refitting"))
     final = _refitted(objective, chosen, hyperparameters)
     context.report(StageReport(stage="evaluating"))
@@ -62,14 +62,15 @@ def _select(
         return Selector(objective, options, context, identity, estimates).run()
 
 
-def _chosen_weights(selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
+def _chosen_weights(objective: Objective, selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
     """Give the weights the gates ended with; with a budget, those of exactly that many units are above 0."""
     if options.record_budget is None:
         return selection.weights * selection.gates
     kept = choose_exactly(options.record_budget, selection.gates, selection.usefulness)
-    chosen = np.zeros_like(selection.weights)
     gates = selection.gates[kept]
-    chosen[kept] = selection.weights[kept] * np.where(gates > 0, gates, 1.0)
+    least = options.floor_ratio * objective.prior[kept]  # for a weight that is 0 in float32
+    chosen = np.zeros_like(selection.weights)
+    chosen[kept] = np.maximum(selection.weights[kept] * np.where(gates > 0, gates, 1.0), least)
     return chosen
 
 
