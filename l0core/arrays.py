@@ -12,6 +12,8 @@ from l0core.errors import InvalidInput, NonfiniteInput, ShapeMismatch
 FloatArray = NDArray[np.float64]
 Rule = Callable[[FloatArray], NDArray[np.bool_]]
 
+_TAKEN = "fd" + np.typecodes["AllInteger"]  # numpy's codes of float32, float64 and integers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -33,6 +35,7 @@ def vector(values: ArrayLike, *, name: str, axis: Axis, rule: Rule | None = None
     _check_length(array, name, axis)
     checked = array.astype(np.float64)
     _check_finite(checked, name)
+    checked += 0.0  # -0.0 becomes 0.0: the same number, the same bytes
     if rule is not None:
         _check_rule(checked, rule, name, need)
     return checked
@@ -47,16 +50,25 @@ def integers(values: ArrayLike, *, name: str, axis: Axis) -> NDArray[np.int64]:
 
 def booleans(values: ArrayLike, *, name: str, axis: Axis) -> NDArray[np.bool_]:
     """Give `values` as booleans; 0 and 1 count as such."""
-    array = np.asarray(values)
+    array = _array(values, name)
     numbers = array.astype(np.float64) if array.dtype.kind == "b" else array
     checked = vector(numbers, name=name, axis=axis)
     _check_rule(checked, lambda v: (v == 0) | (v == 1), name, "must be true or false")
     return checked.astype(np.bool_)
 
 
+def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{name} cannot be read as an array ({error}); send one list of numbers", pointer=f"/{name}"
+        ) from error
+
+
 def _numeric(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+    array = _array(values, name)
+    if array.dtype.char not in _TAKEN:
         raise InvalidInput(
             f"{name} holds {array.dtype}; it needs numbers (float32, float64 or integers)", pointer=f"/{name}"
         )

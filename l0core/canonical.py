@@ -5,7 +5,7 @@ The digest is over the numbers, not over how they were sent: int64 and float64, 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ _CHUNK = 1 << 20  # items converted at a time while hashing, so that hashing tak
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a problem consists of; `values` must be JSON (names, shapes, switches)."""
+    """What a problem consists of; `values` must be JSON (names, shapes, switches).
+
+    `notes` (JSON too) are kept with it and are no part of its digest: how it came, not what it is.
+    """
 
     kind: str
     arrays: Mapping[str, NDArray[Any]]
     values: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[Any] = ()
 
     def sha256(self) -> str:
         """Give the digest of kind, values and arrays as hex."""
@@ -37,7 +41,7 @@ class Content:
 
     def save(self, path: Path) -> None:
         """Write everything to `path` as safetensors; no pickle anywhere."""
-        metadata = {"kind": self.kind, "values": json.dumps(self.values)}
+        metadata = {"kind": self.kind, "values": json.dumps(self.values), "notes": json.dumps(list(self.notes))}
         save_file({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}, path, metadata=metadata)
 
     @staticmethod
@@ -46,7 +50,8 @@ class Content:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        return Content(kind=metadata["kind"], arrays=arrays, values=json.loads(metadata["values"]))
+        values, notes = json.loads(metadata["values"]), json.loads(metadata["notes"])
+        return Content(kind=metadata["kind"], arrays=arrays, values=values, notes=notes)
 
 
 def _update(digest: "hashlib._Hash", array: NDArray[Any]) -> None:

@@ -98,7 +98,7 @@ class GateMoments:
     def __call__(self, log_alpha: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Give (mean, d mean / da, variance, d variance / da), each of the shape of `log_alpha`."""
         position = ((log_alpha - self._low) / self._step).clamp(0, _TABLE_POINTS - 1.001)
-        cell = position.long()
+        cell = position.nan_to_num(nan=0.0).long()  # NaN is no index; it goes on through `past`
         past = (position - cell) * self._step
         slopes = self._slopes[:, cell]
         mean, variance = torch.unbind(self._table[:, cell] + slopes * past)

@@ -1,13 +1,21 @@
-"""How arrays arrive over the wire: by the id of an upload, or inline. Kinds build their request bodies from these."""
+"""How arrays arrive over the wire: by the id of an upload, or inline. Kinds build their request bodies from these.
 
+Each union looks at what was sent and picks its one member, so that a refusal is about that member. Validation puts the
+member's tag into the place of a fault; `TAGS` are to be left out where a place is shown.
+"""
+
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 UploadId = Annotated[str, Field(pattern=r"^upl_[A-Za-z0-9]{1,64}$", description="Id that POST /v1/uploads gave.")]
 Size = Annotated[int, Field(ge=0, le=2**53)]
 Index = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Floats = Annotated[list[float], Field(fail_fast=True)]  # the first fault is enough: a body may hold a million
+Integers = Annotated[list[Index], Field(fail_fast=True)]
+Booleans = Annotated[list[bool], Field(fail_fast=True)]
 
 
 class MatrixUpload(BaseModel):
@@ -29,9 +37,9 @@ class CsrParts(BaseModel):
 
     model_config = _STRICT
     shape: Annotated[list[Size], Field(min_length=2, max_length=2)]
-    indptr: list[Index]
-    indices: list[Index]
-    data: list[float]
+    indptr: Integers
+    indices: Integers
+    data: Floats
 
 
 class CooParts(BaseModel):
@@ -39,9 +47,9 @@ class CooParts(BaseModel):
 
     model_config = _STRICT
     shape: Annotated[list[Size], Field(min_length=2, max_length=2)]
-    row: list[Index]
-    col: list[Index]
-    data: list[float]
+    row: Integers
+    col: Integers
+    data: Floats
 
 
 class InlineCsr(BaseModel):
@@ -58,7 +66,36 @@ class InlineCoo(BaseModel):
     coo: CooParts
 
 
-MatrixInput = MatrixUpload | InlineCsr | InlineCoo
-VectorInput = VectorUpload | list[float]
-IntegersInput = VectorUpload | list[int]
-BooleansInput = VectorUpload | list[bool]
+_MATRIX_KEYS = {"upload_id": "~upload", "csr": "~csr", "coo": "~coo"}
+TAGS = frozenset({"~upload", "~csr", "~coo", "~list"})
+
+
+def _matrix_tag(value: object) -> str | None:
+    """Tell the member by its key, in a body and in a model alike."""
+    keys = value if isinstance(value, Mapping) else getattr(type(value), "model_fields", {})
+    return next((tag for key, tag in _MATRIX_KEYS.items() if key in keys), None)
+
+
+def _array_tag(value: object) -> str | None:
+    if isinstance(value, list):
+        return "~list"
+    return "~upload" if isinstance(value, Mapping | VectorUpload) else None
+
+
+_BY_KEY = Discriminator(
+    _matrix_tag,
+    custom_error_type="no_matrix",
+    custom_error_message='a matrix is {"upload_id": ...}, {"csr": ...} or {"coo": ...}',
+)
+_BY_FORM = Discriminator(
+    _array_tag, custom_error_type="no_array", custom_error_message='an array is {"upload_id": ...} or a list'
+)
+
+MatrixInput = Annotated[
+    Annotated[MatrixUpload, Tag("~upload")] | Annotated[InlineCsr, Tag("~csr")] | Annotated[InlineCoo, Tag("~coo")],
+    _BY_KEY,
+]
+_Upload = Annotated[VectorUpload, Tag("~upload")]
+VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
+IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
+BooleansInput = Annotated[_Upload | Annotated[Booleans, Tag("~list")], _BY_FORM]

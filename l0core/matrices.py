@@ -17,6 +17,9 @@ from l0core.findings import Finding
 IndexArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+_TAKEN = "fd" + np.typecodes["AllInteger"]  # numpy's codes of float32, float64 and integers
+_MOST_BYTES = 2**40  # of a float64 vector along one side; no machine this runs on has more: the shape is a mistake
+
 
 @dataclass(frozen=True, kw_only=True)
 class Csr:
@@ -53,16 +56,12 @@ RawMatrix = Csr | Csc | Coo
 
 def parts(matrix: object) -> RawMatrix:
     """Give the parts of any scipy sparse matrix or array, or of a dense 2-D array."""
-    if isinstance(matrix, sp.csr_array | sp.csr_matrix):
-        return Csr(shape=matrix.shape, indptr=matrix.indptr, indices=matrix.indices, data=matrix.data)
-    if sp.issparse(matrix):
-        coo = cast("sp.coo_array", matrix).tocoo()
-        return Coo(shape=coo.shape, row=coo.row, col=coo.col, data=coo.data)
-    dense = np.asarray(matrix)
-    if dense.ndim != 2:
-        raise InvalidMatrix(f"the matrix has {dense.ndim} dimensions; it needs 2 (targets x units)", pointer="/matrix")
-    row, col = np.nonzero(dense)
-    return Coo(shape=dense.shape, row=row, col=col, data=dense[row, col])
+    try:
+        return _read(matrix)
+    except (ValueError, IndexError) as error:
+        raise InvalidMatrix(
+            f"the matrix cannot be read as a sparse or dense array ({error}); check its parts", pointer="/matrix"
+        ) from error
 
 
 def canonical(raw: RawMatrix, *, pointer: str = "/matrix") -> tuple[sp.csr_array, list[Finding]]:
@@ -83,13 +82,38 @@ def canonical(raw: RawMatrix, *, pointer: str = "/matrix") -> tuple[sp.csr_array
     return _merged(checked, findings), findings
 
 
+def _read(matrix: object) -> RawMatrix:
+    if isinstance(matrix, sp.csr_array | sp.csr_matrix):
+        _check_dimensions(len(matrix.shape))
+        return Csr(shape=matrix.shape, indptr=matrix.indptr, indices=matrix.indices, data=matrix.data)
+    if sp.issparse(matrix):
+        coo = cast("sp.coo_array", matrix).tocoo()
+        _check_dimensions(coo.ndim)
+        return Coo(shape=coo.shape, row=coo.row, col=coo.col, data=coo.data)
+    dense = np.asarray(matrix)
+    _check_dimensions(dense.ndim)
+    row, col = np.nonzero(dense)
+    return Coo(shape=dense.shape, row=row, col=col, data=dense[row, col])
+
+
+def _check_dimensions(ndim: int) -> None:
+    if ndim != 2:
+        raise InvalidMatrix(f"the matrix has {ndim} dimensions; it needs 2 (targets x units)", pointer="/matrix")
+
+
 def _check_shape(shape: tuple[int, int], pointer: str) -> None:
     if min(shape) < 1:
         raise InvalidMatrix(f"the matrix has shape {shape}; it needs at least one row and one column", pointer=pointer)
+    if 8 * (int(max(shape)) + 1) > _MOST_BYTES:
+        raise InvalidMatrix(
+            f"the matrix has shape {shape}; a vector along its longer side needs more than {_MOST_BYTES:,} bytes: "
+            "check the shape",
+            pointer=pointer,
+        )
 
 
 def _check_values(data: NDArray[np.generic], pointer: str) -> None:
-    if data.dtype.kind not in "fiu" or data.dtype.itemsize > 8:
+    if data.dtype.char not in _TAKEN:
         raise InvalidMatrix(f"the matrix holds {data.dtype}; send float32, float64 or integers", pointer=pointer)
     bad = np.flatnonzero(~np.isfinite(data))
     if bad.size:
@@ -165,7 +189,8 @@ def _order_findings(raw: RawMatrix, matrix: sp.csr_array) -> list[Finding]:
 def _merged(matrix: sp.csr_array, findings: list[Finding]) -> sp.csr_array:
     stored = matrix.nnz
     matrix.sort_indices()
-    matrix.sum_duplicates()
+    if not matrix.has_canonical_format:
+        matrix = _summed(matrix)
     merged = stored - matrix.nnz
     if not np.isfinite(matrix.data).all():
         raise NonfiniteInput("summing duplicate entries overflowed to infinity", pointer="/matrix")
@@ -174,3 +199,16 @@ def _merged(matrix: sp.csr_array, findings: list[Finding]) -> sp.csr_array:
         text = f"{merged} entries stood at a place already taken; they were summed"
         findings.append(Finding(code="duplicates_summed", severity="warning", message=text, value=float(merged)))
     return matrix
+
+
+def _summed(matrix: sp.csr_array) -> sp.csr_array:
+    """Sum the entries at each place, the lowest first: floating-point sums depend on the order, digests must not."""
+    rows, cols, data = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), matrix.indices, matrix.data
+    opens = (np.diff(rows, prepend=-1) != 0) | (np.diff(cols, prepend=-1) != 0)  # the first entry at its place
+    shared = np.flatnonzero(~(opens & np.append(opens[1:], True)))
+    data[shared] = data[shared][np.lexsort((data[shared], np.cumsum(opens)[shared]))]
+    first = np.flatnonzero(opens)
+    with np.errstate(over="ignore"):  # an infinite sum is refused by its caller
+        sums = np.add.reduceat(data, first)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[first], minlength=matrix.shape[0]))])
+    return sp.csr_array((sums, cols[first], indptr), shape=matrix.shape)

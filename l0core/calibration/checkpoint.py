@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from l0core.calibration.history import History
 from l0core.errors import CheckpointIncompatible
 from l0core.version import VERSION
+
+State = tuple[int, dict[str, Tensor], History]
 
 
 class Identity(BaseModel):
@@ -44,15 +46,25 @@ def write(path: Path, identity: Identity, epoch: int, tensors: Mapping[str, Tens
     temporary.replace(path)
 
 
-def read(path: Path, identity: Identity) -> tuple[int, dict[str, Tensor], History]:
-    """Give (epochs done, tensors, history) of a checkpoint of `identity`; refuse another's."""
+def read(path: Path, identity: Identity) -> State:
+    """Give (epochs done, tensors, history) of a checkpoint of `identity`; refuse another's, and any other file."""
+    try:
+        found, state = _parsed(path)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointIncompatible(f"'{path}' is not a checkpoint of this engine; start without it") from error
+    _check_identity(found, identity)
+    return state
+
+
+def _parsed(path: Path) -> tuple[Identity, State]:
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    _check_identity(Identity.model_validate_json(header["identity"]), identity)
+    found = Identity.model_validate_json(header["identity"])
     held = json.loads(header["history"])
     snapshots = {int(n.removeprefix("snapshot.")): t.numpy() for n, t in tensors.items() if n.startswith("snapshot.")}
-    return int(header["epoch"]), tensors, History(steps=held["steps"], metrics=held["metrics"], snapshots=snapshots)
+    history = History(steps=held["steps"], metrics=held["metrics"], snapshots=snapshots)
+    return found, (int(header["epoch"]), tensors, history)
 
 
 def _check_identity(found: Identity, wanted: Identity) -> None:

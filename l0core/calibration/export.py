@@ -92,14 +92,14 @@ def _checkpoint(result: CalibrationResult, folder: Path) -> list[Artifact]:
     if result.checkpoint is None:
         return []
     path = folder / "checkpoint.safetensors"
-    if result.checkpoint != path:
+    if result.checkpoint.resolve() != path.resolve():
         shutil.copyfile(result.checkpoint, path)
     return [Artifact(path=path, content_type="application/x-safetensors")]
 
 
 def _achievable(result: CalibrationResult) -> list[bool]:
-    doubted = {finding.target for finding in result.problem.findings if finding.severity == "error"}
-    return [name not in doubted for name in result.problem.names]
+    doubted = {finding.index for finding in result.problem.findings if finding.severity == "error"}
+    return [i not in doubted for i in range(result.problem.n_targets)]
 
 
 def _log_rows(result: CalibrationResult) -> Iterable[tuple[object, ...]]:

@@ -26,6 +26,7 @@ def _no_support(problem: CalibrationProblem) -> Iterator[Finding]:
             code="no_support",
             severity="error",
             target=problem.names[i],
+            index=int(i),
             message=f"target '{problem.names[i]}' is {problem.targets[i]:g}, and no unit contributes to it",
             value=float(problem.targets[i]),
         )
@@ -44,6 +45,7 @@ def _wrong_sign(problem: CalibrationProblem) -> Iterator[Finding]:
             code="wrong_sign",
             severity="error",
             target=problem.names[i],
+            index=int(i),
             message=f"target '{problem.names[i]}' is {y[i]:g}, and every unit's contribution to it is {sign}",
             value=float(y[i]),
         )

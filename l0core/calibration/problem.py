@@ -20,6 +20,8 @@ from l0core.findings import Finding
 
 KIND_NAME = "calibration"
 _NAME_LENGTH = 1_000
+_SMALLEST_DIVISOR = 1e-100  # its reciprocal, and that squared, are still finite
+_NEED_POSITIVE = f"must be above 0 ({_SMALLEST_DIVISOR:g} at least)"
 _SMALL_SHARE = 0.001  # a target below this share of the totals it is made of is measured against that share
 
 
@@ -104,9 +106,9 @@ class CalibrationProblem:
 
     @cached_property
     def scale(self) -> FloatArray:
-        """What each target's error is measured against: max(|value|, 0.001 sum_j |M_ij| d_j), or 1 if both are 0."""
+        """What each target's error is measured against: max(|value|, 0.001 sum_j |M_ij| d_j), or 1 below 1e-100."""
         scale = np.maximum(np.abs(self.targets), _SMALL_SHARE * (abs(self.matrix) @ self.design_weights))
-        return np.where(scale > 0, scale, 1.0)
+        return np.where(scale >= _SMALLEST_DIVISOR, scale, 1.0)
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -137,7 +139,12 @@ class CalibrationProblem:
             "target_tolerances": self.tolerances,
         }
         given = {name: array for name, array in named.items() if array is not None}
-        return Content(kind=KIND_NAME, arrays=given, values={"n_units": self.n_units, "target_names": list(self.names)})
+        return Content(
+            kind=KIND_NAME,
+            arrays=given,
+            values={"n_units": self.n_units, "target_names": list(self.names)},
+            notes=[finding.model_dump() for finding in self.input_findings],
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -164,6 +171,7 @@ class CalibrationProblem:
             groups=held.get("target_groups"),
             scales=held.get("target_scales"),
             tolerances=held.get("target_tolerances"),
+            input_findings=tuple(Finding.model_validate(note) for note in content.notes),
         )
 
 
@@ -206,7 +214,7 @@ def _check_name(name: object, i: int) -> None:
 
 
 def _positive(values: ArrayLike, name: str, per_target: Axis) -> FloatArray:
-    return arrays.vector(values, name=name, axis=per_target, rule=lambda v: v > 0, need="must be above 0")
+    return arrays.vector(values, name=name, axis=per_target, rule=lambda v: v >= _SMALLEST_DIVISOR, need=_NEED_POSITIVE)
 
 
 def _optional_positive(values: ArrayLike | None, name: str, per_target: Axis) -> FloatArray | None:

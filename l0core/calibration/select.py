@@ -175,13 +175,16 @@ class Selector:
     def _log(self, pass_: _Epoch) -> None:
         metrics = self._losses(pass_) | self._fit() | self._settings()
         if not math.isfinite(metrics["loss"]):
-            raise Diverged(
-                f"the loss is not a number after {self._epoch} epochs: lower learning_rate "
-                f"(now {self._options.learning_rate:g})",
-                epoch=self._epoch,
-            )
+            raise self._diverged()
         self._history.add(self._epoch, metrics)
         self._context.report(EpochReport(epoch=self._epoch, epochs=self._options.epochs, metrics=metrics))
+
+    def _diverged(self) -> Diverged:
+        return Diverged(
+            f"the loss is not a number after {self._epoch} epochs: lower learning_rate "
+            f"(now {self._options.learning_rate:g})",
+            epoch=self._epoch,
+        )
 
     def _losses(self, pass_: _Epoch) -> dict[str, float]:
         squares = (pass_.weights**2).double()
@@ -231,6 +234,8 @@ class Selector:
         policy = self._context.checkpoints
         if policy is None or not (forced or self._checkpoint_due(policy)):
             return
+        if not bool(torch.isfinite(self._theta).all()):
+            raise self._diverged()
         policy.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(), self._history)
         self._last_checkpoint = self._context.clock()

@@ -110,8 +110,17 @@ def _compare(units: Table, comparison: str) -> NDArray[np.bool_]:
         raise InvalidInput(f"'{comparison.strip()}' is not a comparison such as 'agi >= 10000'", pointer="/where")
     name, symbol, text = parsed.groups()
     column = _column(units, name)
-    value = text.strip("'\"") if column.dtype.kind == "U" else float(text)
+    value = text.strip("'\"") if column.dtype.kind == "U" else _number(text, comparison)
     return np.asarray(_OPERATORS[symbol](column, value), dtype=np.bool_)
+
+
+def _number(text: str, comparison: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput(
+            f"'{comparison.strip()}' compares numbers with '{text}'; it needs a number there", pointer="/where"
+        ) from None
 
 
 def _column(units: Table, name: str) -> NDArray[Any]:
