@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -21,6 +22,7 @@ _ENDED = ("succeeded", "failed", "cancelled")
 _WAIT_SECONDS = 20
 _TRIES = 5
 _BUSY = (429, 503)
+_READ = ("csr", "csc", "coo")  # the layouts the service reads
 
 
 class ClientError(Exception):
@@ -82,7 +84,7 @@ class Client:
             weights = np.asarray(initial_weights, dtype=np.float64)
             body["initial_weights"] = {"upload_id": self.upload(weights)}
         optional = {"target_names": target_names, "target_groups": target_groups, "holdout": holdout}
-        body |= {name: list(value) for name, value in optional.items() if value is not None}
+        body |= {name: np.asarray(value).tolist() for name, value in optional.items() if value is not None}
         problem: dict[str, Any] = self.request("POST", "/v1/problems", json=body).json()
         return problem
 
@@ -110,7 +112,7 @@ class Client:
             reply = self._http.request(method, path, **arguments)
             if reply.status_code not in _BUSY or not remaining:
                 break
-            time.sleep(float(reply.headers.get("Retry-After", 1)))
+            time.sleep(_seconds(reply.headers.get("Retry-After", "1")))
         if reply.is_error:
             raise _refusal(reply)
         return reply
@@ -188,10 +190,25 @@ class Job:
         return self.client.request("GET", f"/v1/jobs/{self.id}/artifacts/{name}").content
 
 
+def _seconds(retry_after: str) -> float:
+    """Give the seconds of a Retry-After, which is a number of them or a date.
+
+    >>> _seconds("2"), _seconds("Wed, 21 Oct 2015 07:28:00 GMT")
+    (2.0, 0.0)
+    """
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return 1.0
+
+
 def _encoded(array: object) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     if sp.issparse(array):
-        sp.save_npz(buffer, cast("sp.csr_array", array), compressed=False)
+        sparse = cast("sp.csr_array", array)
+        sp.save_npz(buffer, sparse if sparse.format in _READ else sparse.tocsr(), compressed=False)
         return buffer.getvalue(), "application/x-npz"
     np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
     return buffer.getvalue(), "application/x-npy"

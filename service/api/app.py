@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from l0core.version import VERSION
 from service.api import errors
-from service.api.middleware import BodyLimit, RequestId, SecurityHeaders
+from service.api.dependencies import check_address
+from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
 from service.api.routes import artifacts, events, health, jobs, methods, metrics, pages, problems, results, uploads
 from service.auth.guard import check_start
 from service.settings import Settings
@@ -34,13 +35,17 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Household weights that reproduce published totals, with as few households as possible.",
         lifespan=lifespan,
+        responses=errors.REFUSED,
+        docs_url=None,  # both pages load scripts from elsewhere, which our policy forbids
+        redoc_url=None,
     )
     app.state.system = system
     errors.install(app)
     for module in _ROUTES:
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[] if module is pages else [Depends(check_address)])
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     return app

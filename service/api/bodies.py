@@ -14,6 +14,7 @@ Tags = Annotated[
 ]
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _LARGEST_SEED = 2**63 - 1
+_MOST_EPOCHS = 10_000_000
 
 
 class JobBase(BaseModel):
@@ -27,8 +28,12 @@ class JobBase(BaseModel):
         Literal["auto", "cpu", "cuda"],
         Field(description="`auto`: a GPU where a GPU worker was seen lately, else the CPU; decided at submission."),
     ] = "auto"
-    log_every: Annotated[int | None, Field(ge=1, description="Epochs between two points of a curve.")] = None
-    checkpoint_every: Annotated[int | None, Field(ge=1, description="Epochs between two checkpoints.")] = None
+    log_every: Annotated[
+        int | None, Field(ge=1, le=_MOST_EPOCHS, description="Epochs between two points of a curve.")
+    ] = None
+    checkpoint_every: Annotated[
+        int | None, Field(ge=1, le=_MOST_EPOCHS, description="Epochs between two checkpoints.")
+    ] = None
     deadline_seconds: Annotated[
         float | None, Field(gt=0, le=30 * 86400, description="The job fails if it has not ended by then.")
     ] = None

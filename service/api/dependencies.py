@@ -4,12 +4,25 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
 from service.errors import Conflict, NotFound
 from service.jobs import repository
 from service.jobs.models import Job
 from service.jobs.states import Status
 from service.system import System
+
+
+async def check_address(request: Request) -> None:
+    """Refuse a path or a query that no database can hold, and a question that the route does not know."""
+    if not all(is_storable(str(value)) for value in request.path_params.values()):
+        raise NotFound("there is nothing by that name")
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name, value in request.query_params.multi_items():
+        if not is_storable(name + value):
+            raise refusal(f"{name}: it holds a control character (NUL)", json_pointer([name]))
+        if name not in known:
+            raise refusal(f"{name[:64]}: this path knows no such question", json_pointer([name]))
 
 
 def _system(request: Request) -> System:

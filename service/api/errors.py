@@ -8,14 +8,34 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from l0core.inputs import TAGS
+from service.api.sound_json import json_pointer
 from service.errors import FieldError, ServiceError
 from service.logging import log
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 _MOST_ERRORS = 20
+
+
+_TEXT = {"type": "string"}
+_FIELDS = {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT}
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("type", "title", "detail", "instance", "code", "request_id"), _TEXT),
+        "status": {"type": "integer"},
+        "retryable": {"type": "boolean"},
+        "errors": {"type": "array", "items": {"type": "object", "properties": _FIELDS, "required": list(_FIELDS)}},
+    },
+}
+_SCHEMA["required"] = list(_SCHEMA["properties"])
+REFUSED: dict[int | str, dict[str, Any]] = {
+    422: {"description": "Refused: which field, and why.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+}
 
 
 def install(app: FastAPI) -> None:
@@ -25,7 +45,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(RecursionError, _too_deep)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
 def problem(
@@ -85,19 +105,24 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
 
 def _field_error(fault: dict[str, Any]) -> FieldError:
     """Turn a fault of validation into a pointer and a sentence; the offending input itself is not repeated."""
-    place = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "header")]
-    pointer = "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in place) if place else ""
+    place = [str(part) for part in fault["loc"][1:] if part not in TAGS]  # the first is body, query, path or header
     in_hyperparameters = "hyperparameters" in place
     name = place[-1] if place else "the body"
     text = fault["msg"].removeprefix("Value error, ")
     detail = f"{name}: unknown field; see the schema" if fault["type"] == "extra_forbidden" else f"{name}: {text}"
     return FieldError(
-        pointer=pointer, code="invalid_hyperparameter" if in_hyperparameters else "invalid_request", detail=detail
+        pointer=json_pointer(place),
+        code="invalid_hyperparameter" if in_hyperparameters else "invalid_request",
+        detail=detail,
     )
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - the registration above says so
+    if isinstance(error.__cause__, ServiceError):  # FastAPI wraps whatever is raised while it reads a body
+        return await _service_error(request, error.__cause__)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _disconnected(request, error.__cause__)
     code = _CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     return problem(request, error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
 
@@ -112,7 +137,13 @@ async def _too_deep(request: Request, _: Exception) -> JSONResponse:
     return problem(request, 422, "invalid_request", "the JSON is nested too deeply")
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _disconnected(request: Request, _: Exception) -> JSONResponse:
+    log.info("client_disconnected", path=request.url.path)
+    return problem(request, 400, "client_disconnected", "the connection ended before the body did")
+
+
+def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Log what no handler knows and tell no more of it than where the log has it."""
     log.error("unexpected_error", path=request.url.path, exc_info=error)
     text = "something went wrong on our side; the log has it under this request_id"
     return problem(request, 500, "internal_error", text)

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from service.errors import FieldError, Unprocessable
+from service.api import sound_json
+from service.errors import Unprocessable
 
+LARGEST_INTEGER = 2**63 - 1  # of a database
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most rows of a page.")]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
 
@@ -32,12 +34,11 @@ def decode(cursor: str) -> Any:
     [0.5, 3]
     """
     try:
-        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
+        return sound_json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, Unprocessable):
         raise bad_cursor() from None
 
 
 def bad_cursor() -> Unprocessable:
     """The refusal of a cursor that this list did not give."""
-    text = "cursor is not one that this list gave; start without it"
-    return Unprocessable(text, errors=(FieldError(pointer="/cursor", code="invalid_request", detail=text),))
+    return sound_json.refusal("cursor is not one that this list gave in this order; start without it", "/cursor")

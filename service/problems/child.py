@@ -6,19 +6,27 @@ It builds a problem of any kind, or multiplies a matrix with weights. It is star
 import json
 import resource
 import sys
+import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
+from safetensors import SafetensorError
 
 from l0core import matrices
-from l0core.errors import InvalidInput, L0Error, ShapeMismatch
+from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
+from l0core.findings import Finding
 from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, VectorUpload
 from l0core.kinds import KINDS
+from service.errors import StorageFull
 from service.problems import formats, trusted
 from service.problems.limits import Limits
 from service.problems.requests import BuildRequest, MultiplyRequest, ParseRequest, UploadedFile
+from service.problems.room import room
+
+_MOST_OF_A_CODE = 100
 
 
 def main() -> None:
@@ -32,12 +40,18 @@ def _answer(request: ParseRequest) -> dict[str, Any]:
     try:
         return {"ok": _build(request) if isinstance(request, BuildRequest) else _multiply(request)}
     except L0Error as error:
-        return {"error": {"code": error.code, "message": error.message, "pointer": error.pointer}}
+        return _error(error.code, error.message, error.pointer)
+    except StorageFull as error:
+        return _error(error.code, error.detail)
     except MemoryError:
-        limit = request.limits.memory_bytes
-        return {
-            "error": {"code": "invalid_input", "message": f"reading it takes more than {limit} bytes", "pointer": ""}
-        }
+        return _error("invalid_input", f"reading it takes more than {request.limits.memory_bytes} bytes")
+    except Exception as error:  # noqa: BLE001 - strange bytes find errors that nobody has listed
+        traceback.print_exc()
+        return _error("invalid_input", f"the data cannot be used ({type(error).__name__})")
+
+
+def _error(code: str, message: str, pointer: str = "") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "pointer": pointer}}
 
 
 def _limit(limits: Limits) -> None:
@@ -53,9 +67,35 @@ def _build(request: BuildRequest) -> dict[str, Any]:
     reader = _Reader(request.uploads, request.limits)
     problem = kind.problem_type().build(**reader.resolve(inputs))
     if request.output:
-        problem.save(Path(request.output))
-    findings = [finding.model_dump() for finding in problem.findings]
+        _save(problem, Path(request.output))
+    findings = [finding.model_dump() for finding in _in_short(problem.findings)]
     return {"sha256": problem.sha256, "sizes": problem.sizes, "findings": findings}
+
+
+def _in_short(findings: Iterable[Finding]) -> list[Finding]:
+    """Give the first findings of each code and, for the rest, how many they are."""
+    by_code: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    return [finding for each in by_code.values() for finding in (*each[:_MOST_OF_A_CODE], *_rest(each))]
+
+
+def _rest(findings: list[Finding]) -> list[Finding]:
+    count = len(findings) - _MOST_OF_A_CODE
+    if count <= 0:
+        return []
+    first = findings[0]
+    text = f"{count} more findings of this kind are not listed"
+    return [Finding(code=first.code, severity=first.severity, message=text, value=count)]
+
+
+def _save(problem: Any, path: Path) -> None:
+    """Write a problem. safetensors knows no errno: of what it cannot write the disk is the only cause."""
+    with room("the problem"):
+        try:
+            problem.save(path)
+        except SafetensorError as error:
+            raise StorageFull(str(error)) from error
 
 
 def _multiply(request: MultiplyRequest) -> dict[str, Any]:
@@ -66,7 +106,11 @@ def _multiply(request: MultiplyRequest) -> dict[str, Any]:
         raise ShapeMismatch(
             f"the matrix has {matrix.shape[1]} columns, the job's problem {weights.size} units", pointer="/matrix"
         )
-    return {"values": np.asarray(matrix @ weights).tolist()}
+    totals = np.asarray(matrix @ weights)
+    bad = np.flatnonzero(~np.isfinite(totals))
+    if bad.size:
+        raise NonfiniteInput(f"the total of row {bad[0]} is beyond the largest float", pointer="/matrix")
+    return {"values": totals.tolist()}
 
 
 class _Reader:
@@ -80,7 +124,16 @@ class _Reader:
         return {name: self.value(name, getattr(inputs, name)) for name in type(inputs).model_fields}
 
     def value(self, name: str, given: Any) -> Any:
-        """Give one field's value."""
+        """Give one field's value; whatever goes wrong names the field."""
+        try:
+            return self._read(name, given)
+        except (L0Error, MemoryError):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            raise InvalidInput(f"{name} cannot be read ({type(error).__name__})", pointer=f"/{name}") from error
+
+    def _read(self, name: str, given: Any) -> Any:
         match given:
             case MatrixUpload():
                 file = self._uploads[given.upload_id]

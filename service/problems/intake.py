@@ -15,6 +15,7 @@ from service.problems import repository, sandbox
 from service.problems.limits import Limits
 from service.problems.models import StoredProblem, Upload
 from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
+from service.problems.room import room
 from service.resources import Resources
 
 
@@ -28,7 +29,7 @@ def register(
     system: Resources, tenant: str, kind: str, inputs: BaseModel, tags: Mapping[str, str]
 ) -> tuple[StoredProblem, bool]:
     """Build a problem and keep it; gives (problem, whether it is new). The same content is stored once a tenant."""
-    with tempfile.TemporaryDirectory(dir=system.store.scratch()) as folder:
+    with room("the problem"), tempfile.TemporaryDirectory(dir=system.store.scratch()) as folder:
         built = Path(folder) / "problem.safetensors"
         with _local_uploads(system, tenant, inputs) as uploads:
             report = sandbox.run(_build_request(system, kind, inputs, uploads, output=str(built)))
@@ -84,8 +85,12 @@ def _keep(system: Resources, row: StoredProblem, built: Path) -> tuple[StoredPro
 
 
 def _held(system: Resources, row: StoredProblem) -> StoredProblem | None:
+    """Give the problem with this content; its findings, unlike those stored, are of the form it was sent in now."""
     with system.database.reading() as session:
-        return repository.same_problem(session, row.tenant, row.sha256)
+        held = repository.same_problem(session, row.tenant, row.sha256)
+    if held is not None:
+        held.findings = row.findings
+    return held
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from typing import Any
 
-from service.errors import FieldError, Unprocessable
+from service.errors import FieldError, ServiceError, StorageFull, Unprocessable
 from service.logging import log
 from service.problems.requests import BuildRequest, MultiplyRequest
+from service.problems.room import storage_full
 
 _STATUS_CODES = frozenset({"invalid_matrix", "shape_mismatch", "nonfinite_input", "pickle_not_allowed"})
 
@@ -26,9 +27,10 @@ def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise _refusal("invalid_input", f"reading it took more than {request.limits.seconds:g} s", "") from None
+    if done.stderr:
+        log.warning("parser_complained", code=done.returncode, stderr=done.stderr.decode(errors="replace")[-2000:])
     if done.returncode != 0:
-        log.error("parser_died", code=done.returncode, stderr=done.stderr.decode(errors="replace")[-2000:])
-        raise _refusal("invalid_matrix", "the data cannot be read: the process reading it died", "/matrix")
+        raise _refusal("invalid_input", "the data cannot be read: the process reading them died", "")
     reply = json.loads(done.stdout)
     if "error" in reply:
         raise _refusal(reply["error"]["code"], reply["error"]["message"], reply["error"]["pointer"])
@@ -36,6 +38,8 @@ def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
     return answer
 
 
-def _refusal(code: str, message: str, pointer: str) -> Unprocessable:
+def _refusal(code: str, message: str, pointer: str) -> ServiceError:
+    if code == StorageFull.default_code:
+        return storage_full("the problem")
     shown = code if code in _STATUS_CODES else "invalid_request"
     return Unprocessable(message, code=shown, errors=(FieldError(pointer=pointer, code=shown, detail=message),))

@@ -1,10 +1,10 @@
 """Receiving bytes: to disk and through the hash as they arrive, never in memory, nothing left of half an upload."""
 
 import base64
-import errno
 import hashlib
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +12,15 @@ from typing import Self
 
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import DigestMismatch, PayloadTooLarge, StorageFull
+from service.errors import DigestMismatch, PayloadTooLarge
 from service.ids import new_id
 from service.problems import repository
 from service.problems.models import Upload
+from service.problems.room import room
 from service.resources import Resources
 from service.storage import Store
 
-_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
+_DIGEST = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*(?:;.*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Receiver:
         self._limit = limit
         self._size = 0
         self._hash = hashlib.sha256()
-        self._file = tempfile.NamedTemporaryFile(dir=store.scratch(), delete=False)  # noqa: SIM115 - closed in __exit__
+        with room("the upload"):
+            self._file = tempfile.NamedTemporaryFile(dir=store.scratch(), delete=False)  # noqa: SIM115 - see __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +48,8 @@ class Receiver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is thrown away with the rest
+            self._file.close()
         Path(self._file.name).unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
@@ -55,29 +58,35 @@ class Receiver:
         if self._size > self._limit:
             raise PayloadTooLarge(f"the upload has more than {self._limit} bytes, the limit of this service")
         self._hash.update(chunk)
-        try:
+        with room("the upload"):
             self._file.write(chunk)
-        except OSError as error:
-            raise _full(error) from error
 
     def finish(self, content_digest: str | None) -> Received:
         """Close the file and compare it with the client's digest, where one was sent."""
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise _full(error) from error
+        with room("the upload"):
+            self._file.close()
         check_digest(content_digest, self._hash.digest())
         return Received(path=Path(self._file.name), sha256=self._hash.hexdigest(), size_bytes=self._size)
 
 
 def check_digest(header: str | None, digest: bytes) -> None:
-    """Refuse bytes that are not the ones a Content-Digest header (RFC 9530) names; other algorithms are passed over.
+    """Refuse bytes that are not the ones a Content-Digest header (RFC 9530) names, and a header that names none.
+
+    Algorithms other than sha-256 are passed over, as the RFC allows.
 
     >>> check_digest("sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:", hashlib.sha256(b"").digest())
     """
-    found = _DIGEST.search(header) if header else None
-    if found and found.group(1) != base64.b64encode(digest).decode():
+    named = dict(_named_digest(part) for part in header.split(",")) if header and header.strip() else {}
+    right = base64.b64encode(digest).decode()
+    if named.get("sha-256", right) != right:
         raise DigestMismatch("the body's sha-256 is not the one in Content-Digest; send the upload again")
+
+
+def _named_digest(part: str) -> tuple[str, str]:
+    found = _DIGEST.fullmatch(part)
+    if found is None:
+        raise DigestMismatch("Content-Digest cannot be read; send sha-256=:<base64 of the body's sha-256>:")
+    return found.group(1), found.group(2)
 
 
 def keep(system: Resources, tenant: str, received: Received, content_type: str) -> tuple[Upload, bool]:
@@ -95,10 +104,8 @@ def keep(system: Resources, tenant: str, received: Received, content_type: str) 
         storage_key="",
     )
     upload.storage_key = f"uploads/{upload.id}"
-    try:
+    with room("the upload"):
         system.store.put(upload.storage_key, received.path)
-    except OSError as error:
-        raise _full(error) from error
     return _list(system, upload)
 
 
@@ -115,9 +122,3 @@ def _list(system: Resources, upload: Upload) -> tuple[Upload, bool]:
         if held is None:
             raise
         return held, False
-
-
-def _full(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageFull("there is no room left to store the upload; try again later", headers={"Retry-After": "60"})
-    return error

@@ -1,5 +1,6 @@
 """A store in a local folder: temporary file, fsync, rename."""
 
+import filecmp
 import os
 import shutil
 import tempfile
@@ -18,15 +19,18 @@ class FolderStore:
         self._root = root
 
     def put(self, key: str, source: Path) -> None:
-        """Take the file `source` under `key`: it is synced, then renamed into place."""
+        """Take the file `source` under `key`: it is synced, then renamed into place.
+
+        The same bytes may come again under their key; others raise FileExistsError.
+        """
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = self._staged(source)
-        try:
+        with self._staged(source) as staged:
             _sync(staged)
-            staged.replace(target)
-        finally:
-            staged.unlink(missing_ok=True)
+            if not target.exists():
+                staged.replace(target)
+            elif not filecmp.cmp(staged, target, shallow=False):
+                raise FileExistsError(f"the store holds other bytes under {key}")
         _sync(target.parent)
 
     def open(self, key: str) -> BinaryIO:
@@ -62,15 +66,22 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
 
-    def _staged(self, source: Path) -> Path:
-        """Give `source` itself where it stands on this disk, else a copy that does."""
+    @contextmanager
+    def _staged(self, source: Path) -> Iterator[Path]:
+        """Give `source` itself where it stands on this disk, else a copy that does; neither is there afterwards."""
         scratch = self.scratch()
         if source.parent == scratch:
-            return source
-        handle, name = tempfile.mkstemp(dir=scratch)
-        os.close(handle)
-        shutil.copyfile(source, name)
-        return Path(name)
+            staged = source
+        else:
+            handle, name = tempfile.mkstemp(dir=scratch)
+            os.close(handle)
+            staged = Path(name)
+        try:
+            if staged != source:
+                shutil.copyfile(source, staged)
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

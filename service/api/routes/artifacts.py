@@ -2,14 +2,17 @@
 
 import base64
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from service.api.dependencies import TheJob, TheSystem
-from service.errors import Conflict, NotFound
+from service.api.preconditions import is_known
+from service.errors import Conflict, NotFound, RangeNotSatisfiable
 from service.jobs import traces
 from service.jobs.models import StoredArtifact
 from service.jobs.states import Status
@@ -37,11 +40,27 @@ def get_artifact(request: Request, system: TheSystem, job: TheJob, name: str) ->
     if artifact is None:
         raise NotFound(f"job '{job.id}' has no artifact of this name; GET its artifacts for the list")
     headers = _headers(artifact)
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     stack = ExitStack()
     path = stack.enter_context(system.store.local(artifact.storage_key))
-    return FileResponse(path, media_type=artifact.content_type, headers=headers, background=BackgroundTask(stack.close))
+    return _File(path, media_type=artifact.content_type, headers=headers, background=BackgroundTask(stack.close))
+
+
+class _File(FileResponse):
+    """A file whose ranges are refused as everything else is: starlette answers in plain text."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or refuse the range before a byte is sent."""
+
+        async def checked(message: Message) -> None:
+            if message.get("status") in (400, 416):
+                size = Path(self.path).stat().st_size
+                text = f"Range asks for nothing that is there; the file has {size} bytes"
+                raise RangeNotSatisfiable(text, headers={"Content-Range": f"bytes */{size}"})
+            await send(message)
+
+        await super().__call__(scope, receive, checked)
 
 
 def _view(artifact: StoredArtifact) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from service.api.dependencies import Tenant, TheJob, TheSystem, find_job
-from service.api.pagination import Limit
+from service.api.pagination import LARGEST_INTEGER, Limit
 from service.api.routes.jobs import Wait
 from service.jobs import traces
 from service.jobs.models import Event
@@ -24,13 +24,13 @@ _KEEP_ALIVE_SECONDS = 15.0
 _STREAM = "text/event-stream"
 
 
-@router.get("/{job_id}/events", response_model=None, responses={200: {"content": {_STREAM: {}}}})
+@router.get("/{job_id}/events", response_model=dict[str, Any], responses={200: {"content": {_STREAM: {}}}})
 async def get_events(
     request: Request,
     system: TheSystem,
     tenant: Tenant,
     job: TheJob,
-    after: Annotated[int, Query(ge=0, description="Only events numbered above this.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_INTEGER, description="Only events numbered above this.")] = 0,
     limit: Limit = 100,
     wait: Wait = 0,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,

@@ -9,6 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from service.api.bodies import JobBody
 from service.api.dependencies import JobId, Tenant, TheSystem, find_job
 from service.api.pagination import Cursor, Limit, bad_cursor, decode, page
+from service.api.preconditions import is_known
+from service.api.sound_json import SoundJsonRoute
 from service.jobs import lifecycle, repository, submission
 from service.jobs.models import Job
 from service.jobs.states import TERMINAL, Status
@@ -16,7 +18,7 @@ from service.jobs.values import JobRequest
 from service.jobs.views import job_view
 from service.system import System
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=SoundJsonRoute)
 LONGEST_WAIT = 25
 _POLL_SECONDS = 0.1
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
@@ -45,7 +47,11 @@ async def create_job(
     return job_view(job)
 
 
-@router.get("/{job_id}", responses={304: {"description": "Nothing new since If-None-Match."}}, response_model=None)
+@router.get(
+    "/{job_id}",
+    responses={304: {"description": "Nothing new since If-None-Match."}},
+    response_model=dict[str, Any],
+)
 async def get_job(
     request: Request,
     response: Response,
@@ -62,7 +68,7 @@ async def get_job(
 
     job = await _wait_for(system, tenant, job_id, wait, is_news)
     etag = f'"{job.version}"'
-    if request.headers.get("if-none-match") == etag:
+    if is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return job_view(job)

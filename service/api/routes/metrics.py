@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import TheJob, TheSystem
+from service.api.pagination import LARGEST_INTEGER
 from service.jobs import traces
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"])
@@ -17,8 +18,8 @@ def get_metrics(
     keys: Annotated[
         str | None, Query(max_length=2000, description="Names separated by commas; all by default.")
     ] = None,
-    from_step: Annotated[int, Query(ge=0)] = 0,
-    to_step: Annotated[int | None, Query(ge=0)] = None,
+    from_step: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
+    to_step: Annotated[int | None, Query(ge=0, le=LARGEST_INTEGER)] = None,
     max_points: Annotated[int, Query(ge=1, le=10_000, description="Most points a curve.")] = 1000,
 ) -> dict[str, Any]:
     """Give curves: step, last, min and max of each bucket, and n, the number of points recorded."""

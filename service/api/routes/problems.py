@@ -3,16 +3,18 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from sqlalchemy.exc import IntegrityError
 
 from l0core.kinds import KINDS
 from service.api.bodies import ProblemBody, inputs_of
 from service.api.dependencies import Tenant, TheSystem
+from service.api.sound_json import SoundJsonRoute
 from service.errors import Conflict, NotFound
 from service.jobs.repository import jobs_use_problem
 from service.problems import intake, repository
 from service.problems.models import StoredProblem
 
-router = APIRouter(prefix="/v1/problems", tags=["problems"])
+router = APIRouter(prefix="/v1/problems", tags=["problems"], route_class=SoundJsonRoute)
 
 
 @router.post("", status_code=201, responses={200: {"description": "Held already, or only validated."}})
@@ -43,14 +45,19 @@ def get_problem(problem_id: str, system: TheSystem, tenant: Tenant) -> dict[str,
 @router.delete("/{problem_id}", status_code=204)
 def delete_problem(problem_id: str, system: TheSystem, tenant: Tenant) -> None:
     """Forget a problem that no job refers to."""
-    with system.database.transaction() as session:
-        stored = repository.problem_of(session, tenant, problem_id)
-        if stored is None:
-            raise _unknown(problem_id)
-        if jobs_use_problem(session, problem_id):
-            raise Conflict(f"jobs refer to problem '{problem_id}'; delete them first", code="in_use")
-        session.delete(stored)
+    stored = _find(system, tenant, problem_id)
+    try:
+        with system.database.transaction() as session:
+            if jobs_use_problem(session, stored.id):
+                raise _in_use(problem_id)
+            session.delete(stored)
+    except IntegrityError:  # a job was submitted meanwhile
+        raise _in_use(problem_id) from None
     system.store.delete(stored.storage_key)
+
+
+def _in_use(problem_id: str) -> Conflict:
+    return Conflict(f"jobs refer to problem '{problem_id}'; delete them first", code="in_use")
 
 
 def _find(system: TheSystem, tenant: str, problem_id: str) -> StoredProblem:

@@ -1,6 +1,7 @@
 """What a calibration gives: weights, predictions, the fit of every target."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ from sqlalchemy import ColumnElement
 from starlette.responses import Response, StreamingResponse
 
 from service.api.dependencies import SucceededJob, Tenant, TheSystem
-from service.api.pagination import Cursor, Limit, bad_cursor, decode, page
-from service.errors import FieldError, NotAcceptable, Unprocessable
+from service.api.pagination import LARGEST_INTEGER, Cursor, Limit, bad_cursor, decode, page
+from service.api.sound_json import SoundJsonRoute, refusal
+from service.errors import NotAcceptable
 from service.jobs import results, traces
 from service.jobs.models import TargetRow
 from service.jobs.results import ActiveWeights
@@ -20,8 +22,9 @@ from service.problems import intake
 from service.problems.requests import MatrixBody
 from service.problems.trusted import npy_bytes
 
-router = APIRouter(prefix="/v1/jobs", tags=["results"])
+router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=SoundJsonRoute)
 _CHUNK = 50_000
+_QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
 @router.get("/{job_id}/weights", response_model=None)
@@ -61,7 +64,9 @@ def get_targets(
     job: SucceededJob,
     sort: Annotated[str, Query(max_length=40, description="A column, with - for descending.")] = "index",
     holdout: Annotated[bool | None, Query(description="Only held-out targets, or only those of the fit.")] = None,
-    group: Annotated[int | None, Query(description="Only targets of this group.")] = None,
+    group: Annotated[
+        int | None, Query(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER, description="Only targets of this group.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
@@ -69,11 +74,11 @@ def get_targets(
     column, descending = _sort_column(sort)
     where = [] if holdout is None else [TargetRow.holdout == holdout]
     where += [] if group is None else [TargetRow.group == group]
-    where += [_after(column, cursor, descending=descending)] if cursor else []
+    where += [_after(column, cursor, sort)] if cursor else []
     order = [column.desc(), TargetRow.index.desc()] if descending else [column.asc(), TargetRow.index.asc()]
     with system.database.reading() as session:
         rows = traces.target_rows(session, job, where=where, order=order, limit=limit + 1)
-    place = [getattr(rows[limit - 1], column.key), rows[limit - 1].index] if len(rows) > limit else None
+    place = [sort, getattr(rows[limit - 1], column.key), rows[limit - 1].index] if len(rows) > limit else None
     return page([_target_view(row) for row in rows], limit, place)
 
 
@@ -89,24 +94,33 @@ def _sort_column(sort: str) -> tuple[Any, bool]:
     name = sort.removeprefix("-")
     if name not in _TARGET_COLUMNS:
         text = f"sort must be one of {', '.join(_TARGET_COLUMNS)}, with - in front for descending order"
-        raise Unprocessable(text, errors=(FieldError(pointer="/sort", code="invalid_request", detail=text),))
+        raise refusal(text, "/sort")
     return getattr(TargetRow, name), sort.startswith("-")
 
 
-def _after(column: Any, cursor: str, *, descending: bool) -> ColumnElement[bool]:
+def _after(column: Any, cursor: str, sort: str) -> ColumnElement[bool]:
     """Everything past the place of the cursor: by the column, then by index."""
-    place = decode(cursor)
-    wanted = str if column.key == "name" else float
-    if not (isinstance(place, list) and len(place) == 2 and isinstance(place[1], int)):
-        raise bad_cursor()
-    try:
-        value = wanted(place[0])
-    except (TypeError, ValueError):
-        raise bad_cursor() from None
-    index = TargetRow.index
-    beyond, later = (column < value, index < place[1]) if descending else (column > value, index > place[1])
+    value, index = _place(cursor, sort, str if column.key == "name" else float)
+    descending = sort.startswith("-")
+    if descending:
+        beyond, later = column < value, TargetRow.index < index
+    else:
+        beyond, later = column > value, TargetRow.index > index
     past: ColumnElement[bool] = beyond | ((column == value) & later)
     return past
+
+
+def _place(cursor: str, sort: str, kind: type[str] | type[float]) -> tuple[str | float, int]:
+    """Give the value and the index in a cursor that was made for this order."""
+    match decode(cursor):
+        case [order, str() | int() | float() as value, int() as index] if order == sort:
+            try:
+                place = kind(value)
+            except (ValueError, OverflowError):
+                raise bad_cursor() from None
+            if abs(index) <= LARGEST_INTEGER:
+                return place, index
+    raise bad_cursor()
 
 
 def _format(asked: str | None, accept: str | None) -> str:
@@ -114,10 +128,26 @@ def _format(asked: str | None, accept: str | None) -> str:
         if asked not in _FORMATS:
             raise NotAcceptable(f"format must be one of {', '.join(_FORMATS)}")
         return asked
-    for media_type in (part.split(";")[0].strip() for part in (accept or "*/*").split(",")):
+    for media_type in _by_liking(accept or "*/*"):
         if media_type in _MEDIA_TYPES:
             return _MEDIA_TYPES[media_type]
     raise NotAcceptable(f"Accept must allow one of {', '.join(_MEDIA_TYPES)}")
+
+
+def _by_liking(accept: str) -> list[str]:
+    """Give the media types of an Accept header, the best liked first, without those of quality 0.
+
+    >>> _by_liking("application/json;q=0.1, text/csv, text/html;q=0")
+    ['text/csv', 'application/json']
+    """
+    liked = sorted(map(_liking, accept.split(",")), reverse=True, key=lambda pair: pair[1])
+    return [media_type for media_type, q in liked if q > 0]
+
+
+def _liking(part: str) -> tuple[str, float]:
+    media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    q = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+    return media_type, float(q) if _QUALITY.fullmatch(q) else 0.0
 
 
 Weights = ActiveWeights | NDArray[np.float64]

@@ -13,10 +13,16 @@ from service.problems.models import Upload
 from service.problems.uploads import Receiver, keep
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 _CURL = "curl -H 'Content-Type: application/x-npz' --data-binary @M.npz {url}"
 
 
-@router.post("", status_code=201, responses={200: {"description": "These bytes are held already."}})
+@router.post(
+    "",
+    status_code=201,
+    responses={200: {"description": "These bytes are held already."}},
+    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(UPLOAD_CONTENT_TYPES, _BYTES)}},
+)
 async def create_upload(
     request: Request,
     response: Response,

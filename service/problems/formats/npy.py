@@ -1,5 +1,6 @@
 """NumPy's .npy: header first, compared with the bytes that are there, then the data. Never a pickle."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -8,12 +9,14 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from l0core.errors import InvalidInput
-from l0core.matrices import Coo, RawMatrix, parts
+from l0core.errors import InvalidInput, InvalidMatrix
+from l0core.matrices import RawMatrix, parts
 from service.problems.limits import Limits
 
 _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 _LONGEST_HEADER = 10_000
+_MOST_DIMENSIONS = 8
+_LONGEST = 2**53
 
 
 class PickleNotAllowed(InvalidInput):
@@ -34,10 +37,7 @@ class Header:
     @property
     def items(self) -> int:
         """How many numbers it promises."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
     @property
     def data_bytes(self) -> int:
@@ -55,14 +55,16 @@ def read_header(stream: IO[bytes], *, name: str, pointer: str) -> Header:
     try:
         version = npy_format.read_magic(stream)
         shape, fortran_order, dtype = _HEADERS[version](stream, max_header_size=_LONGEST_HEADER)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError) as error:
+    except Exception as error:
         raise InvalidInput(f"{name} is not a NumPy .npy file: its header cannot be read", pointer=pointer) from error
     if dtype.hasobject:
         raise PickleNotAllowed(
             f"{name} holds Python objects, which are pickled; pickles are never read: save numbers", pointer=pointer
         )
-    if any(length < 0 for length in shape):
-        raise InvalidInput(f"{name} has shape {shape}, with a negative length", pointer=pointer)
+    if dtype.subdtype is not None or dtype.itemsize == 0 or dtype == np.float16:
+        raise InvalidInput(f"{name} holds {dtype}; send float32, float64 or integers", pointer=pointer)
+    if any(isinstance(length, bool) or length < 0 for length in shape):
+        raise InvalidInput(f"{name} has shape {shape}, with a negative length or none", pointer=pointer)
     return Header(shape=shape, dtype=dtype, fortran_order=fortran_order, data_start=stream.tell())
 
 
@@ -75,6 +77,8 @@ def check_size(header: Header, bytes_there: int, limits: Limits, *, name: str, p
             f"and has {bytes_there}",
             pointer=pointer,
         )
+    if len(header.shape) > _MOST_DIMENSIONS or max(header.shape, default=0) > _LONGEST:
+        raise InvalidInput(f"{name} has shape {str(header.shape)[:80]}, which no array has", pointer=pointer)
     if promised > limits.bytes:
         raise InvalidInput(f"{name} has {promised} bytes; the limit is {limits.bytes}", pointer=pointer)
 
@@ -100,9 +104,7 @@ def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
     dense = read_vector(path, limits, pointer)
     if dense.ndim != 2:
         raise InvalidInput(f"the matrix's .npy has {dense.ndim} dimensions; a dense matrix has 2", pointer=pointer)
+    if dense.dtype.kind not in "fiu" or dense.dtype.itemsize > 8:
+        raise InvalidMatrix(f"the matrix holds {dense.dtype}; send float32, float64 or integers", pointer=pointer)
     limits.check_matrix((dense.shape[0], dense.shape[1]), int(np.count_nonzero(dense)), pointer)
-    if dense.dtype.kind not in "fiu":
-        return Coo(
-            shape=(dense.shape[0], dense.shape[1]), row=np.empty(0, int), col=np.empty(0, int), data=dense[:0, 0]
-        )
     return parts(dense)

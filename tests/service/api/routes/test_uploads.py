@@ -1,0 +1,201 @@
+"""Bytes in over HTTP: kept once, checked against their digest, and nothing left of what was refused or broke off."""
+
+import base64
+import hashlib
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.settings import Settings
+from tests.service.api.door import Door, called_here, refused, until
+from tests.service.problems.files import NPY, NPZ, no_file_above
+
+_LIMIT = 2**20  # of the shared door
+_ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def _post(door: Door, data: bytes | Iterator[bytes], content_type: str = NPY, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return door.http.post("/v1/uploads", content=data, headers={"Content-Type": content_type, **named})
+
+
+def _works(door: Door) -> None:
+    """Check that the next good request is answered and that nothing is on its way."""
+    assert _post(door, b"good").status_code in (200, 201)
+    assert door.incoming == []
+
+
+def test_an_upload_is_created_with_its_digest_and_size(door: Door) -> None:
+    data = b"created with its digest and size"
+    reply = _post(door, data, NPZ)
+    assert reply.status_code == 201
+    view = reply.json()
+    assert view["id"].startswith("upl_")
+    assert view == {
+        "id": view["id"],
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_bytes": len(data),
+        "content_type": NPZ,
+    }
+    assert door.http.get(f"/v1/uploads/{view['id']}").json() == view
+    assert door.incoming == []
+
+
+def test_the_same_bytes_are_the_same_upload(door: Door) -> None:
+    first, again, other = (_post(door, b"same", kind) for kind in (NPY, NPY, NPZ))
+    assert [first.status_code, again.status_code, other.status_code] == [201, 200, 201]
+    assert first.json() == again.json()
+    assert first.json()["id"] != other.json()["id"]
+
+
+def test_the_content_type_may_carry_parameters_and_capitals(door: Door) -> None:
+    assert _post(door, b"capitals", "Application/X-NPY; charset=binary").json()["content_type"] == NPY
+
+
+def test_an_empty_upload_is_an_upload(door: Door) -> None:
+    assert _post(door, b"").json()["sha256"] == hashlib.sha256(b"").hexdigest()
+
+
+def test_bytes_sent_in_pieces_are_one_upload(door: Door) -> None:
+    data = b"0123456789" * 50_000
+    reply = _post(door, (data[start : start + 777] for start in range(0, len(data), 777)))
+    assert (reply.status_code, reply.json()["sha256"]) == (201, hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("upload_id", ["upl_nobody", "x", "upl_" + "0" * 500, "..", "%2e%2e%2fetc%2fpasswd"])
+def test_an_unknown_upload_is_not_found(door: Door, upload_id: str) -> None:
+    refused(door.http.get(f"/v1/uploads/{upload_id}"), 404, "not_found")
+
+
+def test_a_right_digest_is_accepted(door: Door) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"digested").digest()).decode()
+    assert _post(door, b"digested", Content_Digest=f"sha-256=:{digest}:").status_code == 201
+
+
+def test_a_wrong_digest_is_refused_and_the_bytes_are_dropped(door: Door) -> None:
+    before = door.rows()
+    digest = base64.b64encode(hashlib.sha256(b"meant").digest()).decode()
+    refused(_post(door, b"arrived", Content_Digest=f"sha-256=:{digest}:"), 400, "digest_mismatch", says="sha-256")
+    assert door.rows() == before
+    _works(door)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/json", "text/csv", "application/octet-stream", "x" * 3000])
+def test_a_content_type_nobody_reads_is_refused_with_the_line_that_works(door: Door, content_type: str) -> None:
+    reply = _post(door, b"data", content_type)
+    body = refused(reply, 415, "unsupported_media_type", says="Content-Type must be one of")
+    assert f"curl -H 'Content-Type: application/x-npz' --data-binary @M.npz {reply.url}" in body["detail"]
+    _works(door)
+
+
+def test_no_content_type_is_refused(door: Door) -> None:
+    refused(door.http.post("/v1/uploads", content=b"data"), 415, "unsupported_media_type", says="--data-binary")
+
+
+def test_a_multipart_form_is_refused_with_the_line_that_works(door: Door) -> None:
+    parts = [("files", (f"{number}.npz", b"data")) for number in range(1000)]
+    reply = door.http.post("/v1/uploads", files=parts)
+    refused(reply, 415, "unsupported_media_type", says="--data-binary")
+    _works(door)
+
+
+def test_the_line_in_the_refusal_works(door: Door, tmp_path: Path) -> None:
+    detail = door.http.post("/v1/uploads", files={"file": b"data"}).json()["detail"]
+    (tmp_path / "M.npz").write_bytes(b"sent by curl")
+    command = f"{detail[detail.index('curl') :]} --silent --show-error"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert hashlib.sha256(b"sent by curl").hexdigest() in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "br", "deflate, gzip"])
+def test_an_encoded_body_is_refused(door: Door, encoding: str) -> None:
+    refused(_post(door, b"data", Content_Encoding=encoding), 415, "unsupported_media_type", says="Content-Encoding")
+    _works(door)
+
+
+def test_the_identity_is_no_encoding(door: Door) -> None:
+    assert _post(door, b"identity", Content_Encoding="identity").status_code == 201
+
+
+def test_the_limit_itself_is_allowed(door: Door) -> None:
+    assert _post(door, bytes(_LIMIT)).status_code == 201
+
+
+@pytest.mark.parametrize("extra", [1, 3 * _LIMIT])
+@pytest.mark.parametrize("declared", [True, False])
+def test_more_than_the_limit_is_refused_with_and_without_a_length(door: Door, extra: int, *, declared: bool) -> None:
+    before, data = door.rows(), bytes(_LIMIT + extra)
+    pieces = (data[start : start + 2**16] for start in range(0, len(data), 2**16))
+    reply = _post(door, data if declared else pieces)
+    refused(reply, 413, "payload_too_large", says=f"more than {_LIMIT} bytes")
+    assert door.rows() == before
+    _works(door)
+
+
+def _address(door: Door) -> tuple[str, int]:
+    return "127.0.0.1", door.http.base_url.port or 0
+
+
+_HEAD = f"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NPY}\r\n"
+
+
+@pytest.mark.parametrize("cut", ["closed", "reset"])
+@pytest.mark.parametrize(
+    "request_",
+    [f"{_HEAD}Content-Length: 500000\r\n\r\nhalf", f"{_HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"],
+    ids=["with a length", "chunked"],
+)
+def test_a_client_that_leaves_in_mid_upload_leaves_nothing(door: Door, request_: str, cut: str) -> None:
+    before = door.rows()
+    with socket.create_connection(_address(door)) as client:
+        client.sendall(request_.encode())
+        until(lambda: door.incoming)
+        if cut == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: not door.incoming)
+    assert door.rows() == before
+    _works(door)
+
+
+def test_a_client_that_leaves_is_no_error_of_ours(door: Door) -> None:
+    logged = door.log.count("unexpected_error")
+    with socket.create_connection(_address(door)) as client:
+        client.sendall(f"{_HEAD}Content-Length: 500000\r\n\r\nhalf".encode())
+        until(lambda: door.incoming)
+    until(lambda: not door.incoming)
+    _works(door)
+    assert door.log.count("unexpected_error") == logged
+
+
+def test_a_body_shorter_than_it_says_is_no_upload(door: Door) -> None:
+    before = door.rows()
+    with socket.create_connection(_address(door)) as client:
+        client.sendall(f"{_HEAD}Content-Length: 10\r\n\r\nshort".encode())
+        client.shutdown(socket.SHUT_WR)
+        assert b" 201 " not in client.recv(4096)
+    until(lambda: not door.incoming)
+    assert door.rows() == before
+
+
+def test_a_client_asked_to_wait_learns_of_the_limit_before_it_sends(door: Door) -> None:
+    with socket.create_connection(_address(door)) as client:
+        client.sendall(f"{_HEAD}Expect: 100-continue\r\nContent-Length: {10**12}\r\n\r\n".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+    _works(door)
+
+
+@_ON_SQLITE
+def test_a_full_disk_is_507_and_nothing_is_left(settings: Settings) -> None:
+    with called_here(settings) as door:
+        _works(door)
+        with no_file_above(2**20):
+            reply = _post(door, bytes(2**21))
+        body = refused(reply, 507, "storage_full", says="no room left")
+        assert body["retryable"]
+        assert reply.headers["Retry-After"] == "60"
+        _works(door)
