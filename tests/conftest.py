@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from service.db.migrate import upgrade
 from service.db.session import Database
-from service.tables import Base
 from service.settings import Settings
 from service.system import System
+from service.tables import Base
 from tests.servers import postgres_server, redis_server
 
 

@@ -3,9 +3,10 @@
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ SEED = 11
 EPOCHS = 3000
 EVERY_EPOCHS = 200
 ENDLESS = 10_000_000
+_SETTLING_SECONDS, _A_LITTLE_SECONDS = 2.0, 0.01
 PROBLEM = solved(n_targets=6, n_units=60).problem
 DRAWN: dict[str, Any] = {"gradient": "sampled", "log_weight_jitter_sd": 0.1}  # every epoch draws random numbers
 
@@ -100,14 +102,31 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def held(process: psutil.Process) -> Iterator[None]:
-    """Let a process stand still for the time of the context."""
-    process.send_signal(signal.SIGSTOP)
+def held_in_mid_run(system: System, job_id: str, engine: psutil.Process) -> Iterator[int]:
+    """Let the engine stand still after a checkpoint that is listed, and in no write; gives the checkpoint's epochs."""
+    until(lambda: first_checkpoint(system, job_id))
+    _stand_still(engine, lambda: latest_checkpoint(system, job_id) is not None and not staged(system))
     try:
-        yield
+        yield until(lambda: latest_checkpoint(system, job_id)).epoch
     finally:
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGCONT)
+            engine.send_signal(signal.SIGCONT)
+
+
+def _stand_still(process: psutil.Process, settled: Callable[[], bool]) -> None:
+    """Stop a process where `settled` comes true of it soon; elsewhere let it go on a little, and stop it again."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with suppress(AssertionError):
+            until(settled, _SETTLING_SECONDS)
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(_A_LITTLE_SECONDS)
+
+
+def staged(system: System) -> list[Path]:
+    """Give the files that are just being put into the store."""
+    return [path for path in system.store.scratch().iterdir() if path.is_file()]
 
 
 @dataclass
@@ -124,12 +143,10 @@ class Attempt:
         """The child process, once it is there."""
         return until(lambda: engine_of(psutil.Process()))
 
-    @contextmanager
-    def held_in_mid_run(self) -> Iterator[int]:
-        """Let the engine stand still after a checkpoint that is listed; gives its epochs."""
+    def held_in_mid_run(self) -> AbstractContextManager[int]:
+        """Let the engine stand still after a checkpoint."""
         until(lambda: first_checkpoint(self.system, self.job_id))
-        with held(self.engine):
-            yield until(lambda: latest_checkpoint(self.system, self.job_id)).epoch
+        return held_in_mid_run(self.system, self.job_id, self.engine)
 
     def wait(self) -> None:
         """Wait for the end of the attempt."""
