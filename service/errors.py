@@ -91,6 +91,12 @@ class DigestMismatch(ServiceError):
     status, title, default_code = 400, "Bad request", "digest_mismatch"
 
 
+class Misdirected(ServiceError):
+    """A request meant for another host."""
+
+    status, title, default_code = 421, "Misdirected request", "misdirected_request"
+
+
 class RangeNotSatisfiable(ServiceError):
     """A byte range outside the artifact."""
 

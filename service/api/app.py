@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from l0core.version import VERSION
 from service.api import errors
-from service.api.dependencies import check_address
+from service.api.dependencies import check_address, check_host
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
 from service.api.routes import artifacts, events, health, jobs, methods, metrics, pages, problems, results, uploads
 from service.auth.guard import check_start
@@ -42,7 +42,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.system = system
     errors.install(app)
     for module in _ROUTES:
-        app.include_router(module.router, dependencies=[] if module is pages else [Depends(check_address)])
+        app.include_router(
+            module.router, dependencies=[Depends(check_host), *([] if module is pages else [Depends(check_address)])]
+        )
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Unexpected)

@@ -6,10 +6,11 @@ from fastapi import Depends, Path, Request
 
 from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, Misdirected, NotFound
 from service.jobs import repository
 from service.jobs.models import Job
 from service.jobs.states import Status
+from service.settings import Settings
 from service.system import System
 
 
@@ -23,6 +24,16 @@ async def check_address(request: Request) -> None:
             raise refusal(f"{name}: it holds a control character (NUL)", json_pointer([name]))
         if name not in known:
             raise refusal(f"{name[:64]}: this path knows no such question", json_pointer([name]))
+
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+async def check_host(request: Request) -> None:
+    """Refuse, on loopback, a request under another name: a page elsewhere may have let its own name point here."""
+    settings: Settings = request.app.state.system.settings
+    if settings.on_loopback and request.url.hostname not in _LOOPBACK_NAMES | {settings.host}:
+        raise Misdirected("this service answers to localhost only; use http://127.0.0.1 and its port")
 
 
 def _system(request: Request) -> System:

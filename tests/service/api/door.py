@@ -117,7 +117,7 @@ def called_here(settings: Settings) -> Iterator[Door]:
     """Call the application of these settings in this process: no socket, every database alike."""
     app = create_app(settings)
     system: System = app.state.system
-    with capture_logs() as logged, httpx.Client(transport=InProcess(app), base_url="http://testserver") as http:
+    with capture_logs() as logged, httpx.Client(transport=InProcess(app), base_url="http://localhost") as http:
         yield Door(http=http, system=system, logged=logged)
     system.database.dispose()
 

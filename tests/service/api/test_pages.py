@@ -68,7 +68,7 @@ def get(tmp_path: Path) -> Iterator[Get]:
     app = create_app(Settings(data_dir=tmp_path))
 
     async def ask(path: str) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://l0") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
             return await client.get(path)
 
     yield lambda path: asyncio.run(ask(path))

@@ -81,7 +81,7 @@ def test_what_was_asked_is_what_is_shown(door: Door, problem_id: str) -> None:
         ({"zeta": 1}, "/zeta", "greater than 1"),
         ({"init_keep_prob": 1}, "/init_keep_prob", "less than 1"),
         ({"loss": "hinge"}, "/loss", "'relative' or 'squared'"),
-        ({"loss": "\ud800"}, "/loss", "unicode"),
+        ({"loss": "\ud800"}, "/loss", "surrogate"),
         ({"record_budget": 0}, "/record_budget", "greater than or equal to 1"),
         ({"refit": 1}, "/refit", "boolean"),
         ({"group_multipliers": {"1": "2"}}, "/group_multipliers/1", "number"),
@@ -233,13 +233,16 @@ def test_fifty_at_once_with_one_key_make_one_job(settings: Settings) -> None:
     with called_here(settings) as door:
         body = job_body(door.problem())
 
+    app = create_app(settings)
+
     async def all_at_once() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=create_app(settings), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver", timeout=60) as http:
             key = {"Idempotency-Key": "fifty"}
             return await asyncio.gather(*(http.post("/v1/jobs", json=body, headers=key) for _ in range(50)))
 
     replies = asyncio.run(all_at_once())
+    app.state.system.database.dispose()
     assert Counter(reply.status_code for reply in replies) == {202: 50}
     assert len({reply.json()["id"] for reply in replies}) == 1
     with called_here(settings) as door:
