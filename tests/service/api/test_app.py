@@ -150,7 +150,7 @@ def broken(settings: Settings) -> Iterator[httpx.Client]:
         raise Unforeseen(f"secret of {settings.data_dir}")
 
     app.get("/fails")(fail)
-    with httpx.Client(transport=InProcess(app), base_url="http://testserver") as http:
+    with httpx.Client(transport=InProcess(app), base_url="http://localhost") as http:
         yield http
     app.state.system.database.dispose()
 

@@ -74,7 +74,7 @@ import httpx
 from service.api.app import create_app
 from service.settings import Settings
 from tests.service.api.door import InProcess, problem_body
-http = httpx.Client(transport=InProcess(create_app(Settings())), base_url="http://testserver")
+http = httpx.Client(transport=InProcess(create_app(Settings())), base_url="http://localhost")
 assert http.get("/v1/methods/calibration/schema").status_code == 200
 assert http.get("/openapi.json").status_code == 200
 reply = http.post("/v1/problems", json=problem_body())
