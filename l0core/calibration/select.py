@@ -126,7 +126,7 @@ class Selector:
         return hc.GateMoments(self._shape, device=self._context.device)
 
     def _starting_point(self) -> Tensor:
-        log_weight = torch.log(self._tensor(self._objective.prior))
+        log_weight = self._tensor(np.log(self._objective.prior))  # finite where the weight itself is 0 in float32
         log_alpha = torch.full_like(log_weight, hc.starting_log_alpha(self._options.init_keep_prob))
         spread = (self._options.log_weight_jitter_sd, self._options.log_alpha_jitter_sd)
         return torch.stack(

@@ -475,6 +475,17 @@ def test_the_settings_of_an_epoch_are_reported() -> None:
     assert (reported["lambda_l0"], reported["temperature"], reported["learning_rate"]) == (0.03, 0.5, 0.2)
 
 
+def test_with_a_budget_the_price_moves_until_about_that_many_gates_are_open() -> None:
+    _, history = _selected(solved().problem, _options(epochs=400, record_budget=15), RunContext(seed=4))
+    assert 8 < history.metrics["expected_l0"][-1] < 30
+    assert len(set(history.metrics["lambda_l0"])) > 10
+
+
+def test_without_a_budget_the_price_stays() -> None:
+    _, history = _selected(solved().problem, _options(epochs=20, lambda_l0=0.02), RunContext(seed=4))
+    assert set(history.metrics["lambda_l0"]) == {0.02}
+
+
 @pytest.mark.parametrize(
     ("schedule", "rates"), [("constant", [0.2, 0.2, 0.2]), ("cosine", [0.2, 0.1, 0.0])], ids=["constant", "cosine"]
 )
