@@ -9,6 +9,7 @@ Everything here is elementwise, works on any device and float type, and keeps th
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -105,6 +106,7 @@ class GateMoments:
         return mean, slopes[0], variance, slopes[1]
 
 
+@cache
 def _moment_table(shape: GateShape) -> tuple[float, float, np.ndarray]:
     fully_open = shape.beta * float(np.log((1 - shape.gamma) / (shape.zeta - 1)))
     a = np.linspace(shape.threshold - _TABLE_REACH, fully_open + _TABLE_REACH, _TABLE_POINTS)

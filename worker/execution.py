@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from l0core.kinds import KINDS
-from service.jobs import lifecycle, traces
+from service.jobs import lifecycle, repository, traces
 from service.jobs.failures import deadline_exceeded
+from service.jobs.states import TERMINAL, Status
 from service.jobs.values import Claim, Directive, WorkerIdentity
 from service.logging import log
 from service.system import System
@@ -48,7 +48,7 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
         log.info("job_not_claimed", job_id=job_id)
         return
     log.info("job_claimed", job_id=job_id, attempt=held.attempt)
-    _remove_leftovers(system.store.scratch(), job_id)
+    _remove_leftovers(system, job_id)
     with (
         tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
         EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
@@ -56,10 +56,14 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
         Watch(system, worker, held, child, draining).run()
 
 
-def _remove_leftovers(scratch: Path, job_id: str) -> None:
-    """Remove the folders that attempts of this job left here when their workers were killed."""
-    for folder in scratch.glob(f"{job_id}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove_leftovers(system: System, job_id: str) -> None:
+    """Remove the folders that attempts of this job, or of jobs that have ended, left here when a worker was killed."""
+    for folder in system.store.scratch().glob("job_*-*"):
+        owner = folder.name.partition("-")[0]
+        with system.database.reading() as session:
+            job = repository.job_by_id(session, owner)
+        if owner == job_id or job is None or Status(job.status) in TERMINAL:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:

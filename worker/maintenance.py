@@ -25,7 +25,8 @@ class Maintenance:
     def stop(self) -> None:
         """End after the round in hand, and take this worker off the list."""
         self._stopped.set()
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
         with self._system.database.transaction() as session:
             workers.forget_worker(session, self._worker.id)
 
@@ -38,8 +39,10 @@ class Maintenance:
             self._stopped.wait(self._system.settings.reap_seconds)
 
     def _round(self) -> None:
+        dispatcher = self._system.dispatcher
+        waiting = dispatcher.waiting_ids()
         with self._system.database.transaction() as session:
             workers.see_worker(session, self._worker)
-            sent = lifecycle.reap(session, self._system.settings.republish_seconds, self._system.dispatcher)
+            sent = lifecycle.reap(session, self._system.settings.republish_seconds, dispatcher, waiting)
         if sent:
             log.info("published_again", jobs=sent)

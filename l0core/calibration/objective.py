@@ -125,19 +125,15 @@ def _group_factors(groups: NDArray[np.int64], options: CalibrationHyperparameter
     labels, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     factor = 1 / sizes if options.normalize_groups else np.ones(labels.size)
     for label, multiplier in options.group_multipliers.items():
-        factor[_group_position(label, multiplier, labels)] *= multiplier
+        factor[_group_position(label, labels)] *= multiplier
     return np.asarray(factor[member])
 
 
-def _group_position(label: str, multiplier: float, labels: NDArray[np.int64]) -> NDArray[np.intp]:
-    found = np.flatnonzero(labels.astype(str) == label)
-    pointer = f"/hyperparameters/group_multipliers/{label}"
+def _group_position(label: str, labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    found = np.flatnonzero(labels == int(label))
     if not found.size:
         raise InvalidHyperparameter(
-            f"group_multipliers names group '{label}', and no target of the fit is in it", pointer=pointer
-        )
-    if not multiplier > 0:
-        raise InvalidHyperparameter(
-            f"the multiplier of group '{label}' is {multiplier}; it must be above 0", pointer=pointer
+            f"group_multipliers names group '{label}', and no target of the fit is in it",
+            pointer=f"/hyperparameters/group_multipliers/{label}",
         )
     return found

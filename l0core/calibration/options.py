@@ -4,7 +4,7 @@ Each is documented under its field, once: what it means, its unit, its usual ran
 that is not here is refused, never ignored.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,8 +64,11 @@ class CalibrationHyperparameters(BaseModel):
     normalize_groups: bool = Field(
         default=True, description="Divide each target's weight by the size of its group, so that groups count alike."
     )
-    group_multipliers: dict[str, float] = Field(
-        default_factory=dict, description="Factor on the targets of a group, by group number; 1 where none is given."
+    group_multipliers: dict[Annotated[str, Field(pattern=r"^(0|-?[1-9]\d{0,17})$")], Annotated[float, Field(gt=0)]] = (
+        Field(
+            default_factory=dict,
+            description="Factor on the targets of a group, by group number; 1 where none is given.",
+        )
     )
     refit: bool = Field(
         default=True, description="After the selection, fit the weights of the chosen units exactly (convex, float64)."

@@ -2,12 +2,14 @@
 
 from functools import partial
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.db.session import Database, after_commit
 from service.jobs import repository
 from service.jobs.models import Job
-from service.jobs.queue import JobQueue
+from service.jobs.queue import QUEUES, JobQueue
+from service.logging import log
 
 
 class Dispatcher:
@@ -20,13 +22,15 @@ class Dispatcher:
         """Arrange that `job` is sent as soon as `session` has committed."""
         after_commit(session, partial(self._send, job.id, job.queue))
 
-    def holds_fewer(self, queue: str, jobs: int) -> bool:
-        """Say whether the broker holds fewer ids than `jobs`, so that some are lost; False while it is away."""
-        waiting = self._queue.waiting(queue)
-        return waiting is not None and waiting < jobs
+    def waiting_ids(self) -> dict[str, int | None]:
+        """Give how many ids the broker holds of each queue; None while it is away."""
+        return {queue: self._queue.waiting(queue) for queue in QUEUES}
 
     def _send(self, job_id: str, queue: str) -> None:
         if not self._queue.publish(job_id, queue):
             return
-        with self._database.transaction() as session:
-            repository.mark_published(session, job_id)
+        try:
+            with self._database.transaction() as session:
+                repository.mark_published(session, job_id)
+        except SQLAlchemyError as error:  # the job is committed and sent; without the note it is sent once more
+            log.warning("note_of_publication_failed", job_id=job_id, error=str(error))

@@ -5,7 +5,7 @@ a verb leaves a job for some worker to take, the dispatcher sends its id after t
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -137,25 +137,31 @@ def cancel(session: Session, tenant: str, job_id: str) -> Job:
     return job
 
 
-def reap(session: Session, republish_seconds: float, dispatcher: Dispatcher) -> list[str]:
-    """End the lost jobs that must end and send the others again, forgotten ones too; gives the ids sent."""
+def reap(
+    session: Session, republish_seconds: float, dispatcher: Dispatcher, waiting_ids: Mapping[str, int | None]
+) -> list[str]:
+    """End the lost jobs that must end and send the others again, forgotten ones too; gives the ids sent.
+
+    `waiting_ids` is what the broker held of each queue just before (None: it is away): no transaction waits for it.
+    """
     for job in repository.overdue_jobs(session):
         _fail_unheld(session, job, deadline_exceeded(job.deadline_seconds or 0.0))
     lost = [job for job in repository.lost_jobs(session, republish_seconds) if _goes_on(session, job)]
-    again = lost + _forgotten(session, republish_seconds, dispatcher)
+    again = lost + _forgotten(session, republish_seconds, waiting_ids)
     for job in again:
         dispatcher.after_commit(session, job)
     return [job.id for job in again]
 
 
-def _forgotten(session: Session, republish_seconds: float, dispatcher: Dispatcher) -> list[Job]:
+def _forgotten(session: Session, republish_seconds: float, waiting_ids: Mapping[str, int | None]) -> list[Job]:
     """Give the pending jobs to send again: those of a queue whose broker holds fewer ids than jobs wait."""
-    waiting = repository.forgotten_jobs(session, republish_seconds)
-    short = {
-        queue: dispatcher.holds_fewer(queue, repository.pending_count(session, queue))
-        for queue in {job.queue for job in waiting}
-    }
-    return [job for job in waiting if short[job.queue]]
+    forgotten = repository.forgotten_jobs(session, republish_seconds)
+    short = {queue: _ids_are_lost(session, queue, waiting_ids.get(queue)) for queue in {job.queue for job in forgotten}}
+    return [job for job in forgotten if short[job.queue]]
+
+
+def _ids_are_lost(session: Session, queue: str, waiting: int | None) -> bool:
+    return waiting is not None and waiting < repository.pending_count(session, queue)
 
 
 def _goes_on(session: Session, job: Job) -> bool:

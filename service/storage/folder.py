@@ -68,12 +68,15 @@ class FolderStore:
 
     @contextmanager
     def _staged(self, source: Path) -> Iterator[Path]:
-        """Give `source` itself where it stands on this disk, else a copy that does; neither is there afterwards."""
+        """Give `source` itself where it stands on this disk, else a copy that does; neither is there afterwards.
+
+        The copy of a file in a folder below stands beside it, so that who clears that folder clears the copy too.
+        """
         scratch = self.scratch()
         if source.parent == scratch:
             staged = source
         else:
-            handle, name = tempfile.mkstemp(dir=scratch)
+            handle, name = tempfile.mkstemp(dir=source.parent if source.is_relative_to(scratch) else scratch)
             os.close(handle)
             staged = Path(name)
         try:

@@ -1,5 +1,7 @@
 """Workers killed, told to end, and left behind: the job ends once, with the result of an undisturbed run."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,48 @@ def test_a_killed_worker_s_temporary_files_are_cleared_away(system: System) -> N
 
 
 @on_sqlite
+def test_the_temporary_files_of_a_last_attempt_are_cleared_away(system: System) -> None:
+    with workers(system, 1) as (worker,):
+        job_id = runs.submitted(system, epochs=5, max_attempts=1)
+        until(lambda: runs.leftovers(system))
+        worker.popen.kill()
+    scenes.expire(system, job_id)
+    with workers(system, 1):
+        until(lambda: scenes.job(system, job_id).status == "failed")
+        following = runs.submitted(system, epochs=5)
+        until(lambda: has_succeeded(system, following))
+    assert runs.leftovers(system) == []
+
+
+@on_sqlite
+def test_a_worker_that_was_frozen_while_another_took_over_writes_nothing(system: System) -> None:
+    with workers(system, 2) as both:
+        job_id = runs.submitted(system)
+        frozen, engine = holder(system, job_id, both)
+        with runs.held_in_mid_run(system, job_id, engine):
+            runs.stand_still(frozen.process, lambda: can_be_written(system))
+            until(lambda: has_succeeded(system, job_id))
+            after = scenes.values_of(scenes.job(system, job_id)), scenes.event_types(system, job_id)
+            frozen.process.resume()
+        until(lambda: runs.is_gone(engine))
+        until(lambda: "lease_lost" in frozen.log.read_text() or "attempt_ended" in frozen.log.read_text())
+    assert frozen.popen.returncode == 0
+    assert (scenes.values_of(scenes.job(system, job_id)), scenes.event_types(system, job_id)) == after
+    assert scenes.job(system, job_id).attempt == 2
+    assert_undisturbed(system, job_id)
+
+
+@on_sqlite
+def test_a_short_job_does_not_wait_behind_a_long_one(system: System) -> None:
+    with workers(system, 2) as both:
+        long = runs.submitted(system, epochs=runs.ENDLESS)
+        holder(system, long, both)
+        short = [runs.submitted(system, epochs=5) for _ in range(2)]
+        until(lambda: all(has_succeeded(system, job_id) for job_id in short))
+        assert scenes.job(system, long).status == "running"
+
+
+@on_sqlite
 def test_an_id_delivered_many_times_is_one_attempt(system: System) -> None:
     with workers(system, 2) as both:
         job_id = runs.submitted(system)
@@ -99,6 +143,17 @@ def test_an_id_delivered_many_times_is_one_attempt(system: System) -> None:
     assert scenes.job(system, job_id).attempt == 1
     assert scenes.event_types(system, job_id).count("started") == 1
     assert_undisturbed(system, job_id)
+
+
+def can_be_written(system: System) -> bool:
+    """Say whether nobody stands in the middle of a writing transaction."""
+    with closing(sqlite3.connect(system.settings.data_dir / "l0.db", timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        database.execute("ROLLBACK")
+    return True
 
 
 def refusals(logs: list[Path]) -> int:

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from l0core.matrices import canonical
 from service.client import Client, ClientError, Job, JobFailed
 from service.db.migrate import upgrade
 from service.jobs.values import Batch
+from service.problems import formats
+from service.problems.limits import Limits
 from service.settings import Settings
 from tests.problems import solved
 from tests.service.api.door import Door, open_door
@@ -81,8 +84,7 @@ def test_every_form_of_the_result_agrees(run: tuple[Job, list[dict[str, Any]]]) 
 
 
 def test_all_pages_of_targets_are_read(door: Door, client: Client) -> None:
-    problem = client.problem(np.ones((1, 3)), [1.0])
-    job = client.submit(problem["id"])
+    job = client.submit(door.listed_problem())
     rows = [target_row(index) for index in range(2100)]
     succeeded(door.system, job.id, weights=np.ones(3), batch=Batch(targets=rows))
     assert [row["index"] for row in job.targets()] == list(range(2100))
@@ -105,24 +107,25 @@ def test_groups_and_holdout_may_be_arrays(client: Client) -> None:
     client.problem(np.ones((1, 3)), [1.0], target_groups=groups, holdout=[np.bool_(False)])  # type: ignore[list-item]  # as pandas gives them
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        "csr",
-        "csc",
-        "coo",
-        *(pytest.param(name) for name in ("bsr", "dia", "lil", "dok")),
-    ],
-)
-def test_any_sparse_matrix_can_be_sent(client: Client, layout: str) -> None:
+def _as_the_service_reads(door: Door, upload_id: str) -> list[list[float]]:
+    """Give the matrix of an upload by the service's own reader."""
+    upload = door.http.get(f"/v1/uploads/{upload_id}").json()
+    limits = Limits.of(door.system.settings)
+    with door.system.store.local(f"uploads/{upload_id}") as path:
+        matrix, _ = canonical(formats.read_matrix(path, upload["content_type"], limits, "/matrix"))
+    dense: list[list[float]] = matrix.toarray().tolist()
+    return dense
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"])
+def test_any_sparse_matrix_can_be_sent(door: Door, client: Client, layout: str) -> None:
     csr: Any = sp.csr_array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
-    matrix = csr.asformat(layout)
-    assert client.problem(matrix, [1.0, 2.0])["nnz"] == 3
+    assert _as_the_service_reads(door, client.upload(csr.asformat(layout))) == csr.toarray().tolist()
 
 
 @pytest.mark.parametrize("matrix", [[[1.0, 2.0]], np.array([[1, 2]]), np.array([[1, 2]], dtype="f4")])
-def test_dense_matrices_can_be_sent(client: Client, matrix: object) -> None:
-    assert client.problem(matrix, [1.0])["nnz"] == 2
+def test_dense_matrices_can_be_sent(door: Door, client: Client, matrix: object) -> None:
+    assert _as_the_service_reads(door, client.upload(matrix)) == [[1.0, 2.0]]
 
 
 def test_a_refusal_is_raised_as_it_was_said(client: Client) -> None:
@@ -134,10 +137,9 @@ def test_a_refusal_is_raised_as_it_was_said(client: Client) -> None:
     assert "/targets: targets has shape (1,); it needs (2,)" in str(refusal)
 
 
-def test_a_bad_hyperparameter_is_named(client: Client) -> None:
-    problem = client.problem(np.ones((1, 3)), [1.0])
+def test_a_bad_hyperparameter_is_named(door: Door, client: Client) -> None:
     with pytest.raises(ClientError, match="422 invalid_hyperparameter: /hyperparameters/epoch: epoch: unknown field"):
-        client.submit(problem["id"], epoch=1)
+        client.submit(door.listed_problem(), epoch=1)
 
 
 def test_objects_are_never_pickled(client: Client) -> None:
@@ -145,8 +147,8 @@ def test_objects_are_never_pickled(client: Client) -> None:
         client.upload(np.array([None]))
 
 
-def test_a_cancelled_job_is_no_result(client: Client) -> None:
-    job = client.submit(client.problem(np.ones((1, 3)), [1.0])["id"])
+def test_a_cancelled_job_is_no_result(door: Door, client: Client) -> None:
+    job = client.submit(door.listed_problem())
     job.cancel()
     with pytest.raises(JobFailed, match=f"job {job.id} cancelled") as caught:
         job.wait()

@@ -105,7 +105,7 @@ def is_gone(process: psutil.Process) -> bool:
 def held_in_mid_run(system: System, job_id: str, engine: psutil.Process) -> Iterator[int]:
     """Let the engine stand still after a checkpoint that is listed, and in no write; gives the checkpoint's epochs."""
     until(lambda: first_checkpoint(system, job_id))
-    _stand_still(engine, lambda: latest_checkpoint(system, job_id) is not None and not staged(system))
+    stand_still(engine, lambda: latest_checkpoint(system, job_id) is not None and not staged(system))
     try:
         yield until(lambda: latest_checkpoint(system, job_id)).epoch
     finally:
@@ -113,8 +113,8 @@ def held_in_mid_run(system: System, job_id: str, engine: psutil.Process) -> Iter
             engine.send_signal(signal.SIGCONT)
 
 
-def _stand_still(process: psutil.Process, settled: Callable[[], bool]) -> None:
-    """Stop a process where `settled` comes true of it soon; elsewhere let it go on a little, and stop it again."""
+def stand_still(process: psutil.Process, settled: Callable[[], bool]) -> None:
+    """Stop a process where `settled` holds soon after; elsewhere let it go on a little, and stop it again."""
     while True:
         process.send_signal(signal.SIGSTOP)
         with suppress(AssertionError):
@@ -126,7 +126,7 @@ def _stand_still(process: psutil.Process, settled: Callable[[], bool]) -> None:
 
 def staged(system: System) -> list[Path]:
     """Give the files that are just being put into the store."""
-    return [path for path in system.store.scratch().iterdir() if path.is_file()]
+    return [path for path in system.store.scratch().rglob("tmp*") if path.is_file()]
 
 
 @dataclass

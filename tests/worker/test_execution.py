@@ -170,6 +170,16 @@ def test_a_job_whose_engine_is_killed_each_time_fails_and_the_next_one_runs(tidy
 
 
 @on_sqlite
+def test_an_engine_killed_while_it_stores_leaves_nothing(tidy: System) -> None:
+    job_id = runs.submitted(tidy, epochs=runs.ENDLESS, checkpoint_every=1)
+    with runs.attempt(tidy, job_id) as attempt:
+        until(lambda: runs.latest_checkpoint(tidy, job_id))
+        runs.stand_still(attempt.engine, lambda: bool(runs.staged(tidy)))
+        attempt.engine.kill()
+    assert runs.leftovers(tidy) == []
+
+
+@on_sqlite
 def test_a_run_that_diverges_fails_and_says_when(tidy: System) -> None:
     hyperparameters = TOO_LARGE_A_STEP | {"epochs": 300, "loss": "squared"}
     job_id = runs.submitted(tidy, hyperparameters=hyperparameters)

@@ -1,9 +1,13 @@
 """What a worker does beside its jobs, and what must not end it."""
 
+import socket
+import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,8 @@ from tests.service.jobs import scenes
 from tests.service.jobs.waiting import until
 from worker.maintenance import Maintenance
 
-SOME_ROUNDS_SECONDS = 12.0
+SOME_ROUNDS_SECONDS = 30.0
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @contextmanager
@@ -72,7 +77,60 @@ def test_it_goes_on_after_the_database_was_away(system: System) -> None:
         until(lambda: last_sign(system) > back)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
+def test_a_worker_that_ends_before_it_was_ready_ends_quietly(system: System) -> None:
+    Maintenance(system, scenes.WORKER).stop()
+
+
+@on_sqlite
+def test_nobody_waits_for_the_database_while_the_broker_is_asked(system: System, tmp_path: Path) -> None:
+    scenes.published_long_ago(system, scenes.submitted(system))
+    asked = sqlite3.connect(tmp_path / "l0.db", timeout=0, isolation_level=None, check_same_thread=False)
+    with closing(asked) as database, slow_broker(tmp_path / "slow.sock", partial(takes_writes, database)) as answers:
+        slow = System.open(
+            system.settings.model_copy(update={"broker_url": f"redis+socket://{tmp_path / 'slow.sock'}"})
+        )
+        with maintained(replace(slow, database=system.database)):
+            until(lambda: len(answers) >= 1)
+        slow.database.dispose()
+    assert set(answers) == {True}
+
+
+def takes_writes(database: sqlite3.Connection) -> bool:
+    """Say whether the database may be written just now."""
+    try:
+        database.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    database.execute("ROLLBACK")
+    return True
+
+
+@contextmanager
+def slow_broker(socket_path: Path, look: Callable[[], bool]) -> Iterator[list[bool]]:
+    """Listen where a broker should; at each call look about, then hang up. Gives what was seen."""
+    seen: list[bool] = []
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = listener.accept()
+                with caller:
+                    seen.append(look())
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_path))
+        listener.listen()
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield seen
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@on_sqlite
 def test_it_goes_on_while_the_broker_is_away(system: System, tmp_path: Path) -> None:
     url = f"redis+socket://{tmp_path / 'nobody.sock'}"
     brokerless = System.open(Settings(**system.settings.model_dump(exclude_unset=True) | {"broker_url": url}))

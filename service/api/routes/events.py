@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.encoders import jsonable_encoder
+from pydantic_core import to_jsonable_python
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -82,7 +82,7 @@ async def _stream(system: System, tenant: str, job_id: str, after: int) -> Async
 
 
 def _message(kind: str, data: dict[str, Any], number: int) -> str:
-    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(jsonable_encoder(data))}\n\n"
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(to_jsonable_python(data))}\n\n"
 
 
 def _view(event: Event) -> dict[str, Any]:

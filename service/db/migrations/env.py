@@ -10,6 +10,13 @@ _LOCK = 0x6C30  # any number that is ours
 
 def _run() -> None:
     database = Database(context.config.attributes["url"])
+    try:
+        _migrate(database)
+    finally:
+        database.dispose()
+
+
+def _migrate(database: Database) -> None:
     with database.engine.execution_options(l0_writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
@@ -17,7 +24,6 @@ def _run() -> None:
             connection=connection, target_metadata=context.config.attributes["metadata"], render_as_batch=True
         )
         context.run_migrations()
-    database.dispose()
 
 
 _run()

@@ -19,6 +19,8 @@ from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
 from service.api.app import create_app
+from service.auth.guard import ANONYMOUS_TENANT
+from service.ids import new_id
 from service.problems.models import StoredProblem, Upload
 from service.processes import end, spawn
 from service.settings import Settings
@@ -65,6 +67,23 @@ class Door:
         assert reply.status_code in (200, 201), reply.text
         problem_id: str = reply.json()["id"]
         return problem_id
+
+    def listed_problem(self) -> str:
+        """List a problem whose content nobody reads, for tests of what only refers to one: no process that parses."""
+        row = StoredProblem(
+            id=new_id("prb"),
+            tenant=ANONYMOUS_TENANT,
+            kind="calibration",
+            sha256="",
+            sizes={},
+            findings=[],
+            tags={},
+            storage_key="problems/nothing",
+        )
+        row.sha256 = row.id
+        with self.system.database.transaction() as session:
+            session.add(row)
+        return row.id
 
     def job(self, problem_id: str, **fields: Any) -> dict[str, Any]:
         """Submit a job and give it as it was answered."""

@@ -110,6 +110,13 @@ def test_allow_names_every_method_of_the_path(door: Door) -> None:
     assert {"GET", "POST"} <= {method.strip() for method in allowed.split(",")}
 
 
+@pytest.mark.xfail(strict=True, reason="405: FastAPI adds no HEAD to a GET, RFC 9110 wants both")
+@pytest.mark.parametrize("path", ["/healthz", "/v1/jobs", "/"])
+def test_head_is_get_without_a_body(door: Door, path: str) -> None:
+    reply = door.http.head(path)
+    assert (reply.status_code, reply.content) == (200, b"")
+
+
 def test_a_slash_too_many_leads_to_the_place(door: Door) -> None:
     reply = door.http.get("/v1/jobs/", follow_redirects=False)
     assert reply.status_code == 307

@@ -12,7 +12,7 @@ import numpy as np
 from service.db.migrate import upgrade
 from service.jobs.values import Batch
 from service.settings import Settings
-from tests.service.api.door import Door, open_door, problem_body, resident_bytes
+from tests.service.api.door import Door, open_door, problem_body, refused, resident_bytes
 from tests.service.api.endings import succeeded, target_row
 from tests.service.problems.files import NPY, NPZ, csr_with
 
@@ -42,7 +42,7 @@ def _some_of_everything(door: Door) -> None:
 
 def test_the_process_stays_small_and_needs_no_engine(tmp_path: Path, redis_url: str) -> None:
     with _alone(tmp_path, redis_url) as door:
-        for _ in range(3):
+        for _ in range(2):
             _some_of_everything(door)
         assert resident_bytes(door.pid) < 120 * _MB
         mapped = Path(f"/proc/{door.pid}/maps").read_text(encoding="utf-8")
@@ -50,17 +50,33 @@ def test_the_process_stays_small_and_needs_no_engine(tmp_path: Path, redis_url: 
         assert "/site-packages/numpy/" in mapped  # this is how a loaded package shows
 
         before = resident_bytes(door.pid)
-        pieces = (bytes(_MB) for _ in range(200))
+        pieces = (bytes(_MB) for _ in range(100))
         assert door.http.post("/v1/uploads", content=pieces, headers={"Content-Type": NPY}).status_code == 201
         assert resident_bytes(door.pid) < before + 30 * _MB
 
 
-def test_a_body_full_of_faults_costs_little(tmp_path: Path, redis_url: str) -> None:
+def _growth(door: Door, *bodies: str) -> int:
+    """Give by how much the process has grown once it has refused these."""
+    before = resident_bytes(door.pid)
+    for body in bodies:
+        reply = door.http.post("/v1/problems", content=body, headers={"Content-Type": "application/json"})
+        refused(reply, 422, "invalid_request")
+    return resident_bytes(door.pid) - before
+
+
+def test_a_list_full_of_faults_costs_little(tmp_path: Path, redis_url: str) -> None:
     with _alone(tmp_path, redis_url) as door:
-        body = json.dumps(problem_body(targets=[""] * 250_000)).encode()
-        before = resident_bytes(door.pid)
-        assert door.http.post("/v1/problems", content=body, headers={"Content-Type": "application/json"}).is_error
-        assert resident_bytes(door.pid) < before + 100 * _MB
+        assert _growth(door, json.dumps(problem_body(targets=[""] * 250_000))) < 50 * _MB
+
+
+@pytest.mark.xfail(
+    strict=True, reason="names have no fail_fast, objects no end: 1 MB takes 500 MB and 4 s of the event loop"
+)
+def test_a_body_full_of_faults_costs_little(tmp_path: Path, redis_url: str) -> None:
+    names = json.dumps(problem_body(target_names=[0] * 300_000))
+    keys = json.dumps(problem_body() | {f"a{number}": 0 for number in range(80_000)})
+    with _alone(tmp_path, redis_url) as door:
+        assert _growth(door, names, keys) < 50 * _MB
 
 
 _WITHOUT = """

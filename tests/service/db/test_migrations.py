@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic import command
+from alembic.util import CommandError
 from sqlalchemy import inspect, make_url, text
 
 from service.db.migrate import config, upgrade
@@ -85,6 +86,19 @@ def test_what_a_database_holds_survives_an_upgrade(empty_url: str) -> None:
     with database.reading() as session:
         assert session.scalar(text("SELECT id FROM workers")) == "w"
     database.dispose()
+
+
+def test_a_migration_that_fails_leaves_no_connection_open(postgres_url: str) -> None:
+    with pytest.raises(CommandError):
+        upgrade(postgres_url, "unheard_of")
+    database = Database(postgres_url)
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+    )
+    with database.reading() as session:
+        open_connections = session.scalar(others)
+    database.dispose()
+    assert open_connections == 0
 
 
 def test_many_processes_may_upgrade_at_once(empty_url: str, tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def cancel(system: System, job_id: str) -> Job:
 
 def reap(system: System, republish_seconds: float = 20.0) -> list[str]:
     """Look once for lost and forgotten jobs."""
-    return write(system, lambda session: lifecycle.reap(session, republish_seconds, system.dispatcher))
+    waiting = system.dispatcher.waiting_ids()
+    return write(system, lambda session: lifecycle.reap(session, republish_seconds, system.dispatcher, waiting))
 
 
 def job(system: System, job_id: str) -> Job:

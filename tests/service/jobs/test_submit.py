@@ -1,7 +1,9 @@
 """Submitting: a pending job, its first event, and its id sent once it is committed."""
 
 import pytest
+from sqlalchemy import text
 
+from service.db.session import after_commit
 from service.errors import NotFound
 from service.jobs import lifecycle
 from service.system import System
@@ -46,6 +48,21 @@ def test_nothing_is_sent_where_the_transaction_fails(system: System) -> None:
         lifecycle.submit(session, scenes.TENANT, scenes.request(problem_id), system.dispatcher)
         raise RuntimeError
     assert scenes.sent(system) == []
+
+
+def test_a_job_that_is_committed_is_accepted_whatever_comes_after(system: System) -> None:
+    problem_id = scenes.keep_problem(system)
+
+    def rename(before: str, after: str) -> None:
+        scenes.write(system, lambda session: session.execute(text(f"ALTER TABLE {before} RENAME TO {after}")))
+
+    try:
+        with system.database.transaction() as session:
+            after_commit(session, lambda: rename("jobs", "gone"))  # the database is in trouble once it has committed
+            job = lifecycle.submit(session, scenes.TENANT, scenes.request(problem_id), system.dispatcher)
+    finally:
+        rename("gone", "jobs")
+    assert scenes.job(system, job.id).status == "pending"
 
 
 def test_another_tenants_problem_is_not_found(system: System) -> None:

@@ -21,7 +21,7 @@ def _loss(step: int) -> float | None:
 @pytest.fixture(scope="module")
 def curves(door: Door) -> str:
     """A running job with 3,000 points of one curve, some of them no numbers, and a curve of one point."""
-    job = door.job(door.problem())
+    job = door.job(door.listed_problem())
     held = claimed(door.system, job["id"])
     points: list[tuple[int, dict[str, float | None]]] = [(step, {"loss": _loss(step)}) for step in range(1, _N + 1)]
     points[-1][1]["once"] = 7.0
@@ -115,7 +115,7 @@ def test_a_step_beyond_64_bits_is_no_500(door: Door, curves: str, name: str) -> 
 
 
 def test_postgresql_and_sqlite_make_the_same_buckets(inside: Door) -> None:
-    job = inside.job(inside.problem())
+    job = inside.job(inside.listed_problem())
     points: list[tuple[int, dict[str, float | None]]] = [(3 * step, {"loss": float(step % 7)}) for step in range(100)]
     told(inside.system, claimed(inside.system, job["id"]), Batch(metrics=points))
     curve = _curve(inside, job["links"]["metrics"], max_points=10)

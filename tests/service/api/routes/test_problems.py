@@ -76,12 +76,10 @@ def forms(door: Door) -> dict[str, httpx.Response]:
     triples = {"row": row[::-1], "col": col[::-1], "data": data[::-1]}
     sent: dict[str, dict[str, Any]] = {
         "inline csr": {},
-        "inline coo": {"matrix": {"coo": {"shape": [2, 3], "row": row, "col": col, "data": data}}},
         "backwards coo": {"matrix": {"coo": {"shape": [2, 3], **triples}}},
         "zeros stored": {
             "matrix": {"coo": {"shape": [2, 3], "row": [0, *row], "col": [2, *col], "data": [0.0, *data]}}
         },
-        "whole numbers": {"matrix": {"coo": {"shape": [2, 3], "row": row, "col": col, "data": [1, 2, 3]}}},
         "defaults written out": {
             "initial_weights": [1.0, 1.0, 1.0],
             "target_names": ["target_0", "target_1"],
@@ -96,7 +94,8 @@ def forms(door: Door) -> dict[str, httpx.Response]:
             "holdout": {"upload_id": door.upload(npy(np.zeros(2, dtype=bool)), NPY)},
         },
     }
-    for form, (content_type, file) in every_form(TWO_BY_THREE).items():
+    for form in ("csc", "coo", "npy"):  # the readers' own tests have them all
+        content_type, file = every_form(TWO_BY_THREE)[form]
         sent[form] = {"matrix": {"upload_id": door.upload(file, content_type)}}
     return _in_parallel(door, {form: problem_body(**{"targets": targets, **body}) for form, body in sent.items()})
 
@@ -335,14 +334,11 @@ _BAD_CONTENT: dict[str, tuple[Callable[[Door], dict[str, Any]], str, str, str]] 
         "promises 16000000128 bytes",
     ),
     "shape (2, 2**40)": (_npz(csr_with(shape=[2, 2**40])), _MATRIX, "/matrix", "1099511627776 columns"),
-    "inline shape (2, 2**40)": (_inline(matrix=_coo([2, 2**40], [], [], [])), _MATRIX, "/matrix", "the limit is"),
     "npz: index out of range": (_npz(csr_with(indices=[0, 1, 3])), _MATRIX, "/matrix", "indices[2] is 3"),
     "inline: negative index": (_inline(matrix=_coo([2, 3], [0], [-1], [1.0])), _MATRIX, "/matrix", "col[0] is -1"),
     "npz: falling indptr": (_npz(csr_with(indptr=[0, 4, 3])), _MATRIX, "/matrix", "falls from 4 to 3"),
     "npz: NaN": (_npz(csr_with(data=[1.0, np.nan, 2.0])), "nonfinite_input", "/matrix", "1 of the matrix's 3"),
-    "dense NaN": (_npy("matrix", npy(np.array([[np.nan, 1.0]]))), "nonfinite_input", "/matrix", "NaN or infinite"),
     "npy of objects": (_npy("targets", npy(np.array([None, 1]))), "pickle_not_allowed", "/targets", "Python objects"),
-    "no rows": (_inline(matrix=_coo([0, 3], [], [], []), targets=[]), _MATRIX, "/matrix", "at least one row"),
     "npz for a vector": (
         lambda door: {"targets": {"upload_id": door.upload(csr_with(), NPZ)}},
         _REQUEST,
@@ -356,8 +352,6 @@ _BAD_CONTENT: dict[str, tuple[Callable[[Door], dict[str, Any]], str, str, str]] 
     "too few targets": (_inline(targets=[1.0]), _SHAPE, "/targets", "2 rows of the matrix"),
     "too many names": (_inline(target_names=["a", "b", "c"]), _SHAPE, "/target_names", "3 names; the matrix has 2"),
     "an empty name": (_inline(target_names=["a", ""]), _REQUEST, "/target_names/1", "1 to 1000 characters"),
-    "a long name": (_inline(target_names=["a", "x" * 1001]), _REQUEST, "/target_names/1", "1 to 1000 characters"),
-    "a NUL in a name": (_inline(target_names=["a", "b\0"]), _REQUEST, "/target_names/1", "control character"),
     "a negative weight": (
         _inline(initial_weights=[1.0, -2.0, 1.0]),
         _REQUEST,
@@ -365,9 +359,6 @@ _BAD_CONTENT: dict[str, tuple[Callable[[Door], dict[str, Any]], str, str, str]] 
         "initial_weights[1] is -2; it must be 0 or more",
     ),
     "all weights 0": (_inline(initial_weights=[0, 0, 0]), _REQUEST, "/initial_weights", "at least one unit"),
-    "too few weights": (_inline(initial_weights=[1.0]), _SHAPE, "/initial_weights", "3 columns of the matrix"),
-    "a target weight of 0": (_inline(target_weights=[1, 0]), _REQUEST, "/target_weights/1", "must be above 0"),
-    "half a group": (_npy("target_groups", npy([1.0, 1.5])), _REQUEST, "/target_groups/1", "must be a whole number"),
     "all held out": (_inline(holdout=[True, True]), _REQUEST, "/holdout", "at least one must stay"),
 }
 
@@ -398,7 +389,7 @@ def test_an_unknown_upload_is_not_found(door: Door) -> None:
 def test_changed_bytes_never_bring_the_service_down(door: Door) -> None:
     draw = np.random.default_rng(11)
     bodies = {}
-    for number in range(10):
+    for number in range(8):
         flips = [(float(draw.random()), int(draw.integers(1, 256))) for _ in range(3)]
         sound, content_type = (csr_with(), NPZ) if number % 2 else (npy(TWO_BY_THREE), NPY)
         bodies[str(number)] = problem_body(matrix={"upload_id": door.upload(changed(sound, flips), content_type)})
@@ -472,7 +463,7 @@ def _somebody_waits(system: System) -> bool:
 
 @_ON_POSTGRESQL
 def test_a_problem_that_gets_a_job_while_it_is_deleted_stays(inside: Door) -> None:
-    problem_id = inside.problem()
+    problem_id = inside.listed_problem()
     with ThreadPoolExecutor(1) as pool:
         with inside.system.database.transaction() as session:
             lifecycle.submit(session, ANONYMOUS_TENANT, _request(problem_id), inside.system.dispatcher)
@@ -484,7 +475,7 @@ def test_a_problem_that_gets_a_job_while_it_is_deleted_stays(inside: Door) -> No
 
 @_ON_POSTGRESQL
 def test_a_job_on_a_problem_that_is_just_being_deleted_is_refused(inside: Door) -> None:
-    problem_id = inside.problem()
+    problem_id = inside.listed_problem()
     with ThreadPoolExecutor(1) as pool:
         with inside.system.database.transaction() as session:
             stored = repository.problem_of(session, ANONYMOUS_TENANT, problem_id)

@@ -236,7 +236,7 @@ def test_targets_are_found_by_group_and_holdout(door: Door, finished: Finished) 
 
 
 def _told(door: Door, rows: list[dict[str, Any]], weights: NDArray[np.float64]) -> str:
-    job = door.job(door.problem())
+    job = door.job(door.listed_problem())
     return f"/v1/jobs/{succeeded(door.system, job['id'], weights=weights, batch=Batch(targets=rows))}"
 
 
