@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from l0core.calibration.survey import Survey, read_survey
-from l0core.plots import percent
 from service.client import Client, Job
 from service.local import local_service
 
@@ -83,9 +82,18 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         value, before, after = row["value"], row["initial_estimate"], row["estimate"]
-        errors = f"{before / value - 1:+.1%}", percent(row["relative_error"], signed=True)
+        errors = f"{before / value - 1:+.1%}", _error(row["relative_error"])
         table.add_row(row["name"], _short(value), _short(before), errors[0], _short(after), errors[1])
     return table
+
+
+def _error(share: float) -> str:
+    """Give a relative error in at most seven characters.
+
+    >>> _error(1e-9), _error(-0.0123)
+    ('<0.01%', '-1.23%')
+    """
+    return "<0.01%" if abs(share) < 1e-4 else f"{share:+.2%}"
 
 
 def _short(value: float) -> str:

@@ -110,8 +110,12 @@ def test_allow_names_every_method_of_the_path(door: Door) -> None:
     assert {"GET", "POST"} <= {method.strip() for method in allowed.split(",")}
 
 
-@pytest.mark.xfail(strict=True, reason="405: FastAPI adds no HEAD to a GET, RFC 9110 wants both")
-@pytest.mark.parametrize("path", ["/healthz", "/v1/jobs", "/"])
+_NO_HEAD = pytest.mark.xfail(strict=True, reason="405: FastAPI adds no HEAD to a GET, RFC 9110 wants both")
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param("/healthz", marks=_NO_HEAD), pytest.param("/v1/jobs", marks=_NO_HEAD), "/"]
+)
 def test_head_is_get_without_a_body(door: Door, path: str) -> None:
     reply = door.http.head(path)
     assert (reply.status_code, reply.content) == (200, b"")

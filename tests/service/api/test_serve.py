@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from service.db.migrate import upgrade
 from service.jobs.values import Batch
