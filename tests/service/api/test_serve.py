@@ -41,19 +41,26 @@ def _some_of_everything(door: Door) -> None:
     assert door.http.post(job["links"]["predictions"], json={"matrix": problem_body()["matrix"]}).status_code == 200
 
 
-def test_the_process_stays_small_and_needs_no_engine(tmp_path: Path, redis_url: str) -> None:
-    with _alone(tmp_path, redis_url) as door:
-        for _ in range(2):
-            _some_of_everything(door)
-        assert resident_bytes(door.pid) < 120 * _MB
-        mapped = Path(f"/proc/{door.pid}/maps").read_text(encoding="utf-8")
-        assert [name for name in ("torch", "scipy", "numba") if f"/site-packages/{name}/" in mapped] == []
-        assert "/site-packages/numpy/" in mapped  # this is how a loaded package shows
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Door]:
+    with _alone(tmp_path_factory.mktemp("alone"), redis_url) as door:
+        yield door
 
-        before = resident_bytes(door.pid)
-        pieces = (bytes(_MB) for _ in range(100))
-        assert door.http.post("/v1/uploads", content=pieces, headers={"Content-Type": NPY}).status_code == 201
-        assert resident_bytes(door.pid) < before + 30 * _MB
+
+def test_the_process_stays_small_and_needs_no_engine(alone: Door) -> None:
+    for _ in range(2):
+        _some_of_everything(alone)
+    assert resident_bytes(alone.pid) < 120 * _MB
+    mapped = Path(f"/proc/{alone.pid}/maps").read_text(encoding="utf-8")
+    assert [name for name in ("torch", "scipy", "numba") if f"/site-packages/{name}/" in mapped] == []
+    assert "/site-packages/numpy/" in mapped  # this is how a loaded package shows
+
+
+def test_an_upload_is_never_held_in_memory(alone: Door) -> None:
+    before = resident_bytes(alone.pid)
+    pieces = (bytes(_MB) for _ in range(100))
+    assert alone.http.post("/v1/uploads", content=pieces, headers={"Content-Type": NPY}).status_code == 201
+    assert resident_bytes(alone.pid) < before + 30 * _MB
 
 
 def _growth(door: Door, *bodies: str) -> int:
@@ -65,9 +72,8 @@ def _growth(door: Door, *bodies: str) -> int:
     return resident_bytes(door.pid) - before
 
 
-def test_a_list_full_of_faults_costs_little(tmp_path: Path, redis_url: str) -> None:
-    with _alone(tmp_path, redis_url) as door:
-        assert _growth(door, json.dumps(problem_body(targets=[""] * 250_000))) < 50 * _MB
+def test_a_list_full_of_faults_costs_little(alone: Door) -> None:
+    assert _growth(alone, json.dumps(problem_body(targets=[""] * 250_000))) < 50 * _MB
 
 
 @pytest.mark.xfail(

@@ -14,6 +14,7 @@ from service.problems.uploads import Receiver, keep
 from service.system import System
 from tests.service.problems.files import NPZ, csr_with
 
+_ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 _ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -22,6 +23,7 @@ def _inputs(**changed: Any) -> CalibrationInputs:
     return CalibrationInputs.model_validate({"matrix": inline, "targets": [3.0, 4.5]} | changed)
 
 
+@_ON_POSTGRESQL
 def test_the_same_problem_is_kept_once_however_many_bring_it(system: System) -> None:
     with ThreadPoolExecutor(3) as pool:
         kept = list(pool.map(lambda _: intake.register(system, "t", "calibration", _inputs(), {}), range(3)))
@@ -44,15 +46,6 @@ def test_another_tenant_neither_shares_nor_sees(system: System) -> None:
     assert (mine.sha256, mine.tags) == (theirs.sha256, {"a": "b"})
     assert mine.id != theirs.id
     _files_are_the_rows(system)
-
-
-@_ON_SQLITE
-def test_validation_stores_nothing(system: System) -> None:
-    report = intake.validate(system, "t", "calibration", _inputs())
-    assert report["sizes"] == {"n_targets": 2, "n_units": 3, "nnz": 3}
-    _files_are_the_rows(system)
-    with system.database.reading() as session:
-        assert list(session.scalars(select(StoredProblem))) == []
 
 
 def _files_are_the_rows(system: System) -> None:
