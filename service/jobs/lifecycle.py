@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.db.base import database_now
 from service.errors import Conflict, NotFound
 from service.ids import new_id
 from service.jobs import repository, traces
@@ -129,7 +128,7 @@ def cancel(session: Session, tenant: str, job_id: str) -> Job:
         raise NotFound(f"there is no job '{job_id}'")
     if Status(job.status) in TERMINAL and job.status != Status.CANCELLED:
         raise Conflict(f"job '{job_id}' has already {job.status}", code="job_already_terminal")
-    if repository.end_unheld(session, job_id, Status.CANCELLED, {"cancel_requested_at": database_now()}):
+    if repository.end_unheld(session, job_id, Status.CANCELLED, {}):
         traces.add_event(session, job_id, EventNote(type="cancelled", message="cancelled; no worker was on it"))
     elif repository.request_cancel(session, job_id):
         traces.add_event(session, job_id, EventNote(type="cancel_requested", message="asked to stop"))

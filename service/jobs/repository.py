@@ -159,7 +159,10 @@ def _unheld() -> ColumnElement[bool]:
 
 
 def _ending(status: Status, changes: Values) -> dict[str, Any]:
-    return {"status": status.value, "finished_at": database_now(), "lease_expires_at": None, **changes, **_LATER}
+    asked = {"cancel_requested_at": func.coalesce(Job.cancel_requested_at, database_now())}
+    said = asked if status is Status.CANCELLED else {}  # a cancelled job always says when that was asked for
+    ended = {"status": status.value, "finished_at": database_now(), "lease_expires_at": None}
+    return {**ended, **said, **changes, **_LATER}
 
 
 def request_cancel(session: Session, job_id: str) -> Job | None:

@@ -16,7 +16,7 @@ from service.db.migrate import config, upgrade
 from service.db.session import Database
 from service.tables import Base
 
-PROCESSES = 4
+PROCESSES = 3
 SCRATCH = "l0_migrations"
 
 

@@ -21,8 +21,8 @@ from tests.service.jobs import scenes
 
 MOST_JOBS = 3
 LIFE = settings(
-    max_examples=40,
-    stateful_step_count=25,
+    max_examples=30,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

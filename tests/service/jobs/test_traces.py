@@ -59,7 +59,7 @@ def test_a_curve_comes_in_buckets_of_equal_width(system: System, held: Claim, ma
     assert len(shown) <= max_points
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.dictionaries(
         st.integers(0, 2**40), st.none() | st.floats(-1e300, 1e300, allow_nan=False), min_size=1, max_size=12
