@@ -8,9 +8,12 @@
     ├── InvalidHyperparameter     a setting outside its range, or two that exclude one another
     ├── InfeasibleBudget          the record budget cannot be met
     ├── Diverged                  the loss is no longer a number
-    └── CheckpointIncompatible    a checkpoint of another problem or engine
+    ├── CheckpointIncompatible    a checkpoint of another problem or engine
+    └── MissingPackage            an optional package that this call needs is not installed
 
-Each class has a stable `code`, the one the HTTP surface shows. `pointer` is the JSON pointer of the field meant.
+InvalidInput and InvalidHyperparameter are ValueErrors too, MissingPackage is an ImportError: code that catches Python's
+own classes goes on working. Each class has a stable `code`, the one the HTTP surface shows. `pointer` is the JSON
+pointer of the field meant.
 """
 
 from typing import ClassVar
@@ -27,7 +30,7 @@ class L0Error(Exception):
         self.pointer = pointer
 
 
-class InvalidInput(L0Error):
+class InvalidInput(L0Error, ValueError):
     """A field of a problem has a value that cannot be used."""
 
     code = "invalid_input"
@@ -51,7 +54,7 @@ class NonfiniteInput(InvalidInput):
     code = "nonfinite_input"
 
 
-class InvalidHyperparameter(L0Error):
+class InvalidHyperparameter(L0Error, ValueError):
     """A hyperparameter outside its range, or two that exclude one another."""
 
     code = "invalid_hyperparameter"
@@ -82,3 +85,13 @@ class CheckpointIncompatible(L0Error):
     """A checkpoint that belongs to another problem, other hyperparameters or another engine."""
 
     code = "checkpoint_incompatible"
+
+
+class MissingPackage(L0Error, ImportError):
+    """An optional package that is not installed."""
+
+    code = "missing_package"
+
+    def __init__(self, package: str, *, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs {package}, which is not installed: pip install {package}")
+        self.package = package

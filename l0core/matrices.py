@@ -58,6 +58,8 @@ def parts(matrix: object) -> RawMatrix:
     """Give the parts of any scipy sparse matrix or array, or of a dense 2-D array."""
     try:
         return _read(matrix)
+    except InvalidMatrix:
+        raise
     except (ValueError, IndexError) as error:
         raise InvalidMatrix(
             f"the matrix cannot be read as a sparse or dense array ({error}); check its parts", pointer="/matrix"

@@ -29,6 +29,8 @@ def instance(kind: type[errors.L0Error]) -> errors.L0Error:
         return errors.InfeasibleBudget("too large", budget=5, available=3)
     if kind is errors.Diverged:
         return errors.Diverged("no number", epoch=7)
+    if kind is errors.MissingPackage:
+        return errors.MissingPackage("numba", needed_for="this kernel")
     return kind("a sentence", pointer="/a/b")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l0core.errors import InvalidInput, InvalidMatrix
+from l0core.errors import InvalidInput, InvalidMatrix, L0Error
 from l0core.matrices import Coo, Csc, Csr, RawMatrix
 from service.problems.formats import npy
 from service.problems.limits import Limits
@@ -53,6 +53,8 @@ def _archive(path: Path, pointer: str) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(stream) as archive:
                 yield archive
+        except L0Error:
+            raise
         except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
             raise InvalidMatrix("the matrix is not a readable .npz file", pointer=pointer) from error
 
