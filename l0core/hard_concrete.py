@@ -18,6 +18,7 @@ from torch import Tensor
 _TABLE_POINTS = 4097  # linear interpolation over these is exact to 3e-6 in the mean, below float32 noise in a fit
 _TABLE_REACH = 16.0  # this far outside both thresholds a gate is open or closed to 1e-7
 _QUADRATURE_POINTS = 400
+_REACH = 15.0  # this far outside both thresholds a gate is open or closed to 3e-7, and can still come back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,16 @@ class GateShape:
         """The log_alpha at which a gate is as likely open as closed: beta log(-gamma / zeta)."""
         return self.beta * float(np.log(-self.gamma / self.zeta))
 
+    @property
+    def saturation(self) -> float:
+        """The log_alpha from which on the deterministic gate is 1: beta log((1 - gamma) / (zeta - 1))."""
+        return self.beta * float(np.log((1 - self.gamma) / (self.zeta - 1)))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The locations a fit keeps its gates between: beyond them a gate could never open or close again."""
+        return self.threshold - _REACH, self.saturation + _REACH
+
 
 def deterministic_gate(log_alpha: Tensor, shape: GateShape) -> Tensor:
     """Give the test-time gate clip(sigmoid(a / beta)(zeta - gamma) + gamma, 0, 1).
@@ -45,8 +56,13 @@ def deterministic_gate(log_alpha: Tensor, shape: GateShape) -> Tensor:
     return _clipped_stretch(torch.sigmoid(log_alpha / shape.beta), shape)
 
 
+def sample(log_alpha: Tensor, noise: Tensor, shape: GateShape) -> Tensor:
+    """Give a random gate, from `noise` = logit(u) with u uniform on (0, 1); differentiable in `log_alpha`."""
+    return _clipped_stretch(torch.sigmoid((noise + log_alpha) / shape.beta), shape)
+
+
 def draw(log_alpha: Tensor, noise: Tensor, shape: GateShape) -> tuple[Tensor, Tensor]:
-    """Give a random gate and its slope dz/da, from `noise` = logit(u) with u uniform on (0, 1)."""
+    """Give `sample` and its slope dz/da, without autograd."""
     s = torch.sigmoid((noise + log_alpha) / shape.beta)
     value = _clipped_stretch(s, shape)
     inside = (value > 0) & (value < 1)
@@ -55,9 +71,13 @@ def draw(log_alpha: Tensor, noise: Tensor, shape: GateShape) -> tuple[Tensor, Te
 
 
 def logistic_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw logit(u), u uniform on (0, 1), finite, in the shape and on the device of `like`."""
-    u = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    return torch.logit(u, eps=torch.finfo(like.dtype).eps)
+    """Draw logit(u), u uniform on (0, 1), finite, in the shape, type and device of `like`.
+
+    Half-width types are drawn in float32 and rounded: 256 different values of u would not make a distribution.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    u = torch.rand(like.shape, generator=generator, device=like.device, dtype=dtype)
+    return torch.logit(u, eps=torch.finfo(dtype).eps).to(like.dtype)
 
 
 def prob_active(log_alpha: Tensor, shape: GateShape) -> Tensor:
@@ -67,6 +87,16 @@ def prob_active(log_alpha: Tensor, shape: GateShape) -> Tensor:
     0.832
     """
     return torch.sigmoid(log_alpha - shape.threshold)
+
+
+def prob_active_slope(log_alpha: Tensor, shape: GateShape) -> Tensor:
+    """Give d prob_active / d log_alpha = p (1 - p), above 0 also where 1 - p would round to 0.
+
+    >>> prob_active_slope(torch.tensor([0.0, 30.0]), GateShape(beta=2 / 3)).gt(0).tolist()
+    [True, True]
+    """
+    away = torch.exp(-(log_alpha - shape.threshold).abs())
+    return away / (1 + away).square()
 
 
 def expected_l0(log_alpha: Tensor, shape: GateShape) -> Tensor:
@@ -108,8 +138,7 @@ class GateMoments:
 
 @cache
 def _moment_table(shape: GateShape) -> tuple[float, float, np.ndarray]:
-    fully_open = shape.beta * float(np.log((1 - shape.gamma) / (shape.zeta - 1)))
-    a = np.linspace(shape.threshold - _TABLE_REACH, fully_open + _TABLE_REACH, _TABLE_POINTS)
+    a = np.linspace(shape.threshold - _TABLE_REACH, shape.saturation + _TABLE_REACH, _TABLE_POINTS)
     nodes, node_weights = np.polynomial.legendre.leggauss(_QUADRATURE_POINTS)
     t, dt = (nodes + 1) / 2, node_weights / 2
     stretched = (t - shape.gamma) / (shape.zeta - shape.gamma)

@@ -216,3 +216,95 @@ def test_everything_keeps_the_shape_it_is_given() -> None:
     noise = hc.logistic_noise(a, torch.Generator().manual_seed(1))
     for value in (*hc.draw(a, noise, DEFAULT), *GateMoments(DEFAULT, device="cpu")(a), hc.prob_active(a, DEFAULT)):
         assert value.shape == a.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_noise_is_finite_at_the_ends_of_the_uniform_numbers(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *_, dtype, **__: torch.tensor([0.0, 1.0], dtype=dtype))
+    low, high = hc.logistic_noise(torch.empty(2, dtype=dtype), torch.Generator()).tolist()
+    assert -40 < low < -15
+    assert 15 < high < 40
+
+
+def test_the_noise_of_a_half_width_type_has_more_than_256_steps() -> None:
+    noise = hc.logistic_noise(torch.empty(200_000, dtype=torch.bfloat16), torch.Generator().manual_seed(3))
+    assert noise.dtype == torch.bfloat16
+    assert len(set(noise.tolist())) > 1000
+    assert noise.max().item() > 8  # drawn in bfloat16, u would end at 255/256, and its logit at 5.5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("log_alpha", [-2.0, -0.3, 0.0, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gates_of_a_narrow_type_are_drawn_open_as_often_as_prob_active_says(
+    shape: GateShape, log_alpha: float, dtype: torch.dtype
+) -> None:
+    n, rounding = 100_000, torch.finfo(dtype).eps
+    a = torch.full((n,), log_alpha, dtype=dtype)
+    drawn = hc.sample(a, hc.logistic_noise(a, torch.Generator().manual_seed(5)), shape)
+    p = hc.prob_active(a[:1].double(), shape).item()
+    assert (drawn > 0).double().mean().item() == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / n) + rounding)
+    assert hc.prob_active(a[:1], shape).item() == pytest.approx(p, abs=rounding)
+
+
+@settings(deadline=None)
+@given(shape=shapes, log_alpha=locations, seed=st.integers(0, 2**31))
+def test_a_sample_is_the_value_of_the_draw(shape: GateShape, log_alpha: list[float], seed: int) -> None:
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        a = _tensor(log_alpha).to(dtype)
+        noise = hc.logistic_noise(a, torch.Generator().manual_seed(seed))
+        assert torch.equal(hc.sample(a, noise, shape), hc.draw(a, noise, shape)[0])
+
+
+@settings(deadline=None)
+@given(shape=shapes, log_alpha=locations)
+def test_a_deterministic_gate_is_the_sample_at_the_median_of_the_noise(
+    shape: GateShape, log_alpha: list[float]
+) -> None:
+    a = _tensor(log_alpha)
+    assert torch.equal(hc.deterministic_gate(a, shape), hc.sample(a, torch.zeros_like(a), shape))
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, GateShape(beta=0.01)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_gradient_is_finite_however_far_open_or_closed_a_gate_is(shape: GateShape, dtype: torch.dtype) -> None:
+    a = torch.linspace(-20, 20, 4001).to(dtype).requires_grad_()
+    noise = hc.logistic_noise(a, torch.Generator().manual_seed(9))
+    for value in (hc.sample(a, noise, shape), hc.deterministic_gate(a, shape), hc.prob_active(a, shape)):
+        (slope,) = torch.autograd.grad(value.sum(), a)
+        assert slope.dtype == dtype
+        assert bool(torch.isfinite(slope).all())
+        assert bool((slope >= 0).all())
+        assert bool((slope > 0).any())
+
+
+@settings(deadline=None)
+@given(shape=shapes, rise=st.floats(1e-6, 5))
+def test_a_deterministic_gate_is_one_from_its_saturation_on_and_below_one_before(shape: GateShape, rise: float) -> None:
+    before, after = hc.deterministic_gate(_tensor([shape.saturation - rise, shape.saturation + rise]), shape)
+    assert before.item() < 1
+    assert after.item() == 1
+
+
+@settings(deadline=None)
+@given(shape=shapes)
+def test_at_the_ends_of_its_reach_a_gate_is_settled_but_can_still_move(shape: GateShape) -> None:
+    low, high = shape.reach
+    a = _tensor([low, high]).float().requires_grad_()
+    probability = hc.prob_active(a, shape)
+    closed, opened = probability
+    assert low < shape.threshold < high
+    assert closed.item() < 4e-7
+    assert 1 - opened.item() < 4e-7
+    assert hc.deterministic_gate(a, shape).tolist() == [0.0, 1.0]
+    assert bool((hc.prob_active_slope(a, shape) > 0).all())
+
+
+@settings(deadline=None)
+@given(shape=shapes, log_alpha=locations)
+def test_the_slope_of_prob_active_is_its_derivative(shape: GateShape, log_alpha: list[float]) -> None:
+    a = _tensor(log_alpha).requires_grad_()
+    (derivative,) = torch.autograd.grad(hc.prob_active(a, shape).sum(), a)
+    torch.testing.assert_close(hc.prob_active_slope(a.detach(), shape), derivative, rtol=1e-6, atol=1e-12)
