@@ -6,6 +6,7 @@ with e_i = (estimate_i - y_i) / scale_i.
 With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -118,18 +119,27 @@ def _omega(problem: CalibrationProblem, options: CalibrationHyperparameters, row
                 pointer="/hyperparameters/group_multipliers",
             )
         return weights
-    return weights * _group_factors(problem.groups[rows], options)
+    return weights * group_factors(
+        problem.groups[rows], normalize=options.normalize_groups, multipliers=options.group_multipliers
+    )
 
 
-def _group_factors(groups: NDArray[np.int64], options: CalibrationHyperparameters) -> FloatArray:
+def group_factors(
+    groups: NDArray[np.int64], *, normalize: bool, multipliers: Mapping[str, float] | Mapping[int, float]
+) -> FloatArray:
+    """Give each target's factor in the loss: 1 over its group's size where `normalize`, times its group's multiplier.
+
+    >>> group_factors(np.array([0, 0, 7]), normalize=True, multipliers={7: 3.0}).tolist()
+    [0.5, 0.5, 3.0]
+    """
     labels, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    factor = 1 / sizes if options.normalize_groups else np.ones(labels.size)
-    for label, multiplier in options.group_multipliers.items():
+    factor = 1 / sizes if normalize else np.ones(labels.size)
+    for label, multiplier in multipliers.items():
         factor[_group_position(label, labels)] *= multiplier
     return np.asarray(factor[member])
 
 
-def _group_position(label: str, labels: NDArray[np.int64]) -> NDArray[np.intp]:
+def _group_position(label: str | int, labels: NDArray[np.int64]) -> NDArray[np.intp]:
     found = np.flatnonzero(labels == int(label))
     if not found.size:
         raise InvalidHyperparameter(

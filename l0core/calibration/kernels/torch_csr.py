@@ -1,8 +1,10 @@
-"""The matrix in torch: compressed rows for A w, and its transpose, prepared once, for A' r. No autograd."""
+"""The matrix in torch: compressed rows for A w, and its transpose, made at its first use, for A' r."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,8 +32,12 @@ class TorchMatrix:
     """A (rows x n) in float32 on `device`, readable in both directions by rows."""
 
     def __init__(self, matrix: sp.csr_array, *, device: str) -> None:
+        self._matrix, self._device = matrix, device
         self._rows = _csr(matrix, device)
-        self._columns = _csr(sp.csr_array(matrix.T), device)
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return _csr(sp.csr_array(self._matrix.T), self._device)
 
     def times(self, weights: Tensor) -> Tensor:
         """Give A w."""
@@ -40,6 +46,23 @@ class TorchMatrix:
     def transposed_times(self, residual: Tensor) -> Tensor:
         """Give A' r."""
         return self._columns @ residual
+
+
+def product(matrix: TorchMatrix, weights: Tensor) -> Tensor:
+    """Give A w, differentiable in the weights."""
+    apply: Callable[[Tensor, TorchMatrix], Tensor] = _Product.apply
+    return apply(weights, matrix)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, matrix: TorchMatrix) -> Tensor:
+        ctx.matrix = matrix
+        return matrix.times(weights)
+
+    @staticmethod
+    def backward(ctx: Any, by_product: Tensor) -> tuple[Tensor, None]:
+        return ctx.matrix.transposed_times(by_product), None
 
 
 def _csr(matrix: sp.csr_array, device: str) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from l0core.arrays import FloatArray
-from l0core.calibration.objective import prepare, price_of_a_unit
+from l0core.calibration.objective import group_factors, prepare, price_of_a_unit
 from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
@@ -125,6 +125,30 @@ def test_groups_count_alike_whatever_their_size() -> None:
     objective = prepare(problem, _options())
     assert objective.omega.tolist() == [0.25] * 4 + [1.0]
     assert prepare(problem, _options(normalize_groups=False)).omega.tolist() == [1.0] * 5
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    groups=st.lists(st.integers(-3, 3), min_size=1, max_size=20),
+    normalize=st.booleans(),
+    factor=st.floats(0, 10),
+)
+def test_a_target_s_factor_is_its_group_s_multiplier_over_its_size(
+    groups: list[int], normalize: bool, factor: float
+) -> None:
+    multiplied = groups[0]
+    expected = [
+        (factor if group == multiplied else 1.0) / (groups.count(group) if normalize else 1) for group in groups
+    ]
+    by_number, by_text = {multiplied: factor}, {str(multiplied): factor}
+    for multipliers in (by_number, by_text):
+        found = group_factors(np.array(groups), normalize=normalize, multipliers=multipliers)
+        assert found.tolist() == pytest.approx(expected)
+
+
+def test_a_multiplier_of_a_group_without_targets_is_refused() -> None:
+    with pytest.raises(InvalidHyperparameter, match="names group '8', and no target of the fit is in it"):
+        group_factors(np.array([1, 1, 7]), normalize=True, multipliers={7: 2.0, 8: 1.0})
 
 
 def test_lambda_share_is_lambda_free_of_the_size_of_the_problem() -> None:

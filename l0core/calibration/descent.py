@@ -1,0 +1,197 @@
+"""One epoch of gates x weights, as pure functions of the parameters, with hand-written gradients; and its state.
+
+For unit j with weight w_j, gate value m_j and gate variance v_j (0 when gates are drawn):
+
+    loss = ||A (w m) - b||^2 + sum_j w_j^2 v_j ||a_j||^2 + lambda_l0 sum_j p_j + lambda_l2 sum_j w_j^2
+
+With drawn gates the first sum is one sample of the expected loss; with their mean and variance the first two are that
+expectation in closed form, because the loss is quadratic and the gates are independent.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from l0core import hard_concrete as hc
+from l0core.calibration.adam import Adam
+from l0core.calibration.kernels.torch_csr import TorchMatrix
+
+_UNIT_REACH = 100  # powers of two; float32 ends at 2^127, and a product with the gradient must stay inside too
+GateValues = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Gates(Protocol):
+    """How the gates enter an epoch: value, its slope, variance, its slope, each by unit."""
+
+    def __call__(self, log_alpha: Tensor) -> GateValues:
+        """Give the four for these locations."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnGates:
+    """One draw of every gate an epoch."""
+
+    shape: hc.GateShape
+    generator: torch.Generator
+
+    def __call__(self, log_alpha: Tensor) -> GateValues:
+        """Draw."""
+        value, slope = hc.draw(log_alpha, hc.logistic_noise(log_alpha, self.generator), self.shape)
+        nothing = torch.zeros_like(value)
+        return value, slope, nothing, nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeterministicGates:
+    """The test-time gates, to be measured: they do not move."""
+
+    shape: hc.GateShape
+
+    def __call__(self, log_alpha: Tensor) -> GateValues:
+        """Give the gates."""
+        nothing = torch.zeros_like(log_alpha)
+        return hc.deterministic_gate(log_alpha, self.shape), nothing, nothing, nothing
+
+
+class OpenGates:
+    """No gates: everything is open and stays so."""
+
+    def __call__(self, log_alpha: Tensor) -> GateValues:
+        """Give ones that do not move."""
+        nothing = torch.zeros_like(log_alpha)
+        return torch.ones_like(log_alpha), nothing, nothing, nothing
+
+
+WeightForm = Callable[[Tensor], tuple[Tensor, Tensor]]  # how weights and their slopes are made of their parameters
+
+
+def positive(log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Give w = exp(log_weight), whose slope is itself."""
+    weights = torch.exp(log_weight)
+    return weights, weights
+
+
+def signed(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the weights as they are, of slope 1."""
+    return weight, torch.ones_like(weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landscape:
+    """What is minimised, prices aside: A, b, ||a_j||^2, lambda_l2, and how weights are made.
+
+    `centred`: an intercept, not penalised, is always at its best, which takes the mean off the residual.
+    """
+
+    matrix: TorchMatrix
+    goal: Tensor
+    squared_norms: Tensor
+    shape: hc.GateShape
+    lambda_l2: float
+    form: WeightForm = positive
+    centred: bool = False
+
+    def residual(self, weights: Tensor) -> Tensor:
+        """Give A w - b."""
+        residual = self.matrix.times(weights) - self.goal
+        return residual - residual.mean() if self.centred else residual
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One forward pass: what the step and the log both need."""
+
+    weights: Tensor
+    weight_slope: Tensor
+    gate: GateValues
+    residual: Tensor
+    prob_active: Tensor
+    prob_active_slope: Tensor
+
+
+def forward(theta: Tensor, gates: Gates, landscape: Landscape) -> Epoch:
+    """Evaluate at `theta` (row 0: parameters of the weights, row 1: log_alpha)."""
+    weights, slope = landscape.form(theta[0])
+    gate = gates(theta[1])
+    return Epoch(
+        weights=weights,
+        weight_slope=slope,
+        gate=gate,
+        residual=landscape.residual(weights * gate[0]),
+        prob_active=hc.prob_active(theta[1], landscape.shape),
+        prob_active_slope=hc.prob_active_slope(theta[1], landscape.shape),
+    )
+
+
+def gradient(epoch: Epoch, landscape: Landscape, price: Tensor) -> Tensor:
+    """Give the gradient of the loss by `theta`; `price` is lambda_l0."""
+    w, (value, slope, variance, variance_slope) = epoch.weights, epoch.gate
+    pull = 2 * landscape.matrix.transposed_times(epoch.residual)
+    spread = w * landscape.squared_norms
+    by_weight = value * pull + 2 * spread * variance + 2 * landscape.lambda_l2 * w
+    by_log_alpha = w * slope * pull + w * spread * variance_slope + price.to(w.dtype) * epoch.prob_active_slope
+    return torch.stack([epoch.weight_slope * by_weight, by_log_alpha])
+
+
+def losses(epoch: Epoch, landscape: Landscape, price: float) -> dict[str, float]:
+    """Give the loss and its parts, accumulated in float64."""
+    squares = epoch.weights.double() ** 2
+    spread = (squares * (landscape.squared_norms * epoch.gate[2])).sum()
+    data_loss = float((epoch.residual.double() ** 2).sum() + spread)
+    expected = float(epoch.prob_active.sum(dtype=torch.float64))
+    l0_penalty = price * expected
+    l2_penalty = landscape.lambda_l2 * float(squares.sum())
+    parts = {"data_loss": data_loss, "l0_penalty": l0_penalty, "l2_penalty": l2_penalty, "expected_l0": expected}
+    return {"loss": data_loss + l0_penalty + l2_penalty, **parts}
+
+
+@dataclass(kw_only=True)
+class Descent:
+    """The parameters (2 x units), Adam's moments and how many steps were taken: what one fit moves.
+
+    `unit` is a power of two that gradients are multiplied with, set at the first step so that the largest is near 1:
+    Adam's steps do not depend on it, and its squares stay inside float32 whether targets are in people or in dollars.
+    """
+
+    theta: Tensor
+    adam: Adam
+    steps: int = 0
+    unit: float = 1.0
+
+    @classmethod
+    def start(cls, theta: Tensor) -> "Descent":
+        """Begin at `theta`, which will be changed in place."""
+        return cls(theta=theta, adam=Adam.for_parameter(theta))
+
+    def at(self, theta: Tensor) -> "Descent":
+        """Give the same descent, moments and steps, at other parameters; neither touches the other's tensors."""
+        moments = Adam(first=self.adam.first.to(theta, copy=True), second=self.adam.second.to(theta, copy=True))
+        return Descent(theta=theta, adam=moments, steps=self.steps, unit=self.unit)
+
+    def is_sound(self) -> bool:
+        """Say whether parameters and moments are numbers still: an infinite moment would make every step 0.
+
+        A log-weight of -inf is one: a weight of 0.
+        """
+        moments = torch.isfinite(self.adam.first).all() & torch.isfinite(self.adam.second).all()
+        return bool(moments & (self.theta < math.inf).all())
+
+    def step(self, slope: Tensor, shape: hc.GateShape, *, learning_rate: float) -> None:
+        """Take Adam's next step against `slope`, and keep every location within reach."""
+        if self.steps == 0:
+            self.unit = _unit_of(slope)
+        self.steps += 1
+        self.adam.step(self.theta, slope * self.unit, step=self.steps, learning_rate=learning_rate)
+        self.theta[1].clamp_(*shape.reach)
+
+
+def _unit_of(gradient: Tensor) -> float:
+    largest = float(gradient.abs().max()) if gradient.numel() else 0.0
+    if not 0 < largest < math.inf:
+        return 1.0
+    return 2.0 ** -max(-_UNIT_REACH, min(_UNIT_REACH, math.frexp(largest)[1]))
