@@ -10,11 +10,11 @@ import scipy.sparse as sp
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from l0core.context import EpochReport, Report, RunContext, Stopped
 from l0core.errors import L0Error
 from l0core.kinds import KINDS
+from l0core.progress import progress_bar
 
 app = typer.Typer(no_args_is_help=True)
 _err = Console(stderr=True)
@@ -39,12 +39,11 @@ def fit(
     """
     problem = _problem(matrix, targets, weights)
     options = _checked(record_budget=budget, epochs=epochs)
-    with _progress_bar() as bar:
-        task = bar.add_task("selecting", total=epochs)
+    with progress_bar("selecting", epochs, transient=True) as advance:
 
         def report(event: Report) -> None:
             if isinstance(event, EpochReport):
-                bar.update(task, completed=event.epoch)
+                advance(event.epoch, f"mean error {event.metrics['mean_abs_relative_error']:.3g}")
 
         result = _refused(lambda: KINDS["calibration"].engine()(problem, options, RunContext(seed=seed, report=report)))
     if not isinstance(result, Stopped):
@@ -100,8 +99,3 @@ def _refused(work: Any) -> Any:
 def _fail(message: str) -> None:
     _err.print(f"[red]error:[/red] {message}", highlight=False)
     sys.exit(2)
-
-
-def _progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    return Progress(*columns, TimeRemainingColumn(), console=_err, transient=True)

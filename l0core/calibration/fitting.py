@@ -1,0 +1,137 @@
+"""The loop of `GatedVector`: so many of Adam's steps towards some totals, recorded and shown.
+
+What is recorded are the deterministic gates and weights as they stand: it draws nothing, so that neither recording nor
+showing changes a number.
+"""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from l0core import hard_concrete as hc
+from l0core.arrays import FloatArray
+from l0core.calibration import descent
+from l0core.calibration.descent import Descent, DeterministicGates, Epoch, Gates, Landscape, OpenGates, WeightForm
+from l0core.calibration.history import History
+from l0core.calibration.kernels.torch_csr import TorchMatrix, threads_for
+from l0core.errors import Diverged
+from l0core.progress import Advance, progress_bar
+from l0core.scalars import NOT_NEGATIVE, POSITIVE, flag, number, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How one fit goes: price of a gate, Adam's step, steps, and how often they are recorded and shown."""
+
+    lambda_l0: float
+    learning_rate: float
+    epochs: int
+    record_every: int
+    verbose: bool
+
+    @classmethod
+    def checked(
+        cls, *, price: tuple[str, float], lr: float, epochs: int, verbose: bool, verbose_freq: int
+    ) -> "Schedule":
+        """Give the schedule with every argument in its range; `price` is (its name at the interface, its value)."""
+        name, lambda_l0 = price
+        return cls(
+            lambda_l0=number(lambda_l0, name=name, within=NOT_NEGATIVE),
+            learning_rate=number(lr, name="lr", within=POSITIVE),
+            epochs=whole(epochs, name="epochs"),
+            record_every=whole(verbose_freq, name="verbose_freq"),
+            verbose=flag(verbose, name="verbose"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What is to be met: ||F (M w - y)||^2 with F = diag(`factor`), `factor` = sqrt(`importance`) / the error's unit.
+
+    `centred`: up to a constant that is the same for every row.
+    """
+
+    matrix: sp.csr_array
+    values: FloatArray
+    unit: FloatArray
+    importance: FloatArray
+    centred: bool = False
+
+    def landscape(self, shape: hc.GateShape, form: WeightForm, *, lambda_l2: float, device: torch.device) -> Landscape:
+        """Give the loss to descend on, in float32 on `device`."""
+        factor = np.sqrt(self.importance) / self.unit
+        scaled = sp.csr_array(sp.diags_array(factor) @ self.matrix)
+        goal = factor * self.values
+        norms = np.asarray(scaled.power(2).sum(axis=0)).ravel()
+        return Landscape(
+            matrix=TorchMatrix(scaled, device=str(device)),
+            goal=torch.as_tensor(goal - goal.mean() if self.centred else goal, dtype=torch.float32, device=device),
+            squared_norms=torch.as_tensor(norms, dtype=torch.float32, device=device),
+            shape=shape,
+            lambda_l2=lambda_l2,
+            form=form,
+            centred=self.centred,
+        )
+
+    def errors(self, epoch: Epoch) -> FloatArray:
+        """Give |M w - y| / unit of every row that counts."""
+        counts = self.importance > 0
+        residual = epoch.residual.double().cpu().numpy()[counts]
+        return np.asarray(np.abs(residual) / np.sqrt(self.importance[counts]))
+
+
+def descend(
+    state: Descent, gates: Gates, landscape: Landscape, schedule: Schedule, totals: Totals, history: History
+) -> None:
+    """Move `state` by the schedule's steps, in place, and add to `history` what is measured on the way.
+
+    Raises Diverged where the loss stops being a number, or its gradient is too large for Adam's moments: these become
+    infinite, and steps 0.
+    """
+    price = torch.tensor(
+        0.0 if isinstance(gates, OpenGates) else schedule.lambda_l0, dtype=torch.float64, device=state.theta.device
+    )
+    with threads_for(totals.matrix), _shown(schedule) as advance, torch.no_grad():
+        for done in range(1, schedule.epochs + 1):
+            slope = descent.gradient(descent.forward(state.theta, gates, landscape), landscape, price)
+            state.step(slope, landscape.shape, learning_rate=schedule.learning_rate)
+            if done % schedule.record_every == 0 or done == schedule.epochs:
+                metrics = _measured(state, gates, landscape, totals, float(price))
+                _check_finite(metrics["loss"], state, schedule)
+                history.add(state.steps, metrics)
+                advance(done, _note(metrics, state.theta.shape[1]))
+
+
+def _measured(state: Descent, gates: Gates, landscape: Landscape, totals: Totals, price: float) -> dict[str, float]:
+    """Measure the weights as they would be used now."""
+    fixed = gates if isinstance(gates, OpenGates) else DeterministicGates(shape=landscape.shape)
+    epoch = descent.forward(state.theta, fixed, landscape)
+    errors = totals.errors(epoch)
+    return descent.losses(epoch, landscape, price) | {
+        "active": float((epoch.gate[0] > 0).sum()),
+        "mean_abs_error": float(errors.mean()) if errors.size else 0.0,
+        "max_abs_error": float(errors.max()) if errors.size else 0.0,
+    }
+
+
+def _check_finite(loss: float, state: Descent, schedule: Schedule) -> None:
+    if not (math.isfinite(loss) and state.is_sound()):
+        raise Diverged(
+            f"after {state.steps} epochs the loss is not a number or its gradient too large for float32: "
+            f"lower lr (now {schedule.learning_rate:g}), or divide matrix and totals by a constant",
+            epoch=state.steps,
+        )
+
+
+def _note(metrics: dict[str, float], n: int) -> str:
+    return f"mean error {metrics['mean_abs_error']:.3g}, open {metrics['active']:,.0f} of {n:,}"
+
+
+def _shown(schedule: Schedule) -> AbstractContextManager[Advance]:
+    if schedule.verbose:
+        return progress_bar("fitting", schedule.epochs)
+    return nullcontext(lambda _done, _note: None)
