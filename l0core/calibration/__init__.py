@@ -1,42 +1,20 @@
 """Survey calibration: weights w >= 0, most of them exactly 0, with M w close to the targets.
 
-Read on in `problem` (what is given), `options` (what can be set), `run` (the whole of it in one call).
+Two ways in: `weights` (`SparseCalibrationWeights`, a torch module that is fitted and goes on) and `run` (select,
+refit, evaluate: the whole of a job in one call, on a `problem` with `options`). Names are loaded at their first use.
 """
 
-from l0core.calibration.inputs import CalibrationInputs
-from l0core.calibration.options import CalibrationHyperparameters
-from l0core.kind import Kind
+from typing import TYPE_CHECKING
 
-KIND = Kind(
-    name="calibration",
-    summary="Household weights that reproduce published totals, with as few households as possible.",
-    hyperparameters=CalibrationHyperparameters,
-    inputs=CalibrationInputs,
-    problem="l0core.calibration.problem:CalibrationProblem",
-    run="l0core.calibration.run:run",
-    curves=(
-        "loss",
-        "data_loss",
-        "l0_penalty",
-        "l2_penalty",
-        "active",
-        "expected_l0",
-        "mean_abs_relative_error",
-        "median_abs_relative_error",
-        "max_abs_relative_error",
-        "lambda_l0",
-        "temperature",
-        "learning_rate",
-        "epoch_seconds",
-    ),
-    artifacts={
-        "calibration_weights.npy": "N float64 weights, zeros included",
-        "calibration_log.csv": "every target at the epochs that were kept",
-        "unified_diagnostics.csv": "every target at the end",
-        "calibration_diagnostics.json": "the summary and the findings",
-        "run_config.json": "what was run: problem, hyperparameters, seed, versions",
-        "report.html": "the result as one self-contained page",
-        "checkpoint.safetensors": "the state of the selection at its end",
-    },
-    weights="calibration_weights.npy",
+from l0core.lazy import lazily
+
+if TYPE_CHECKING:
+    from l0core.calibration.declaration import KIND
+    from l0core.calibration.weights import SparseCalibrationWeights
+
+__all__ = ["KIND", "SparseCalibrationWeights"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {"KIND": "l0core.calibration.declaration", "SparseCalibrationWeights": "l0core.calibration.weights"},
 )
