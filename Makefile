@@ -8,6 +8,7 @@ space := $(subst ,, )
 # pip separates its folders of wheels by spaces, uv by commas.
 export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up check test bench docs format clean
@@ -40,8 +41,15 @@ check: $(STAMP) ## formatting, lint, types, import rules
 test: $(STAMP) ## every test, on real servers
 	@exec $(BIN)/pytest
 
-bench: $(STAMP) ## measure the running service on this machine
+bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go to benchmarks/results/
+	$(BIN)/python benchmarks/faults_of_l0_python.py
+	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/digits.py
 	$(BIN)/python benchmarks/one_machine.py
+
+$(BENCH_STAMP): $(STAMP)
+	@$(MAKE) --no-print-directory --always-make EXTRA=bench install
+	@touch $@
 
 docs: $(STAMP) ## write the reference pages from their sources
 	$(BIN)/python docs/generate.py

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import l0core
 from service.local import local_service
 from service.settings import Settings
 
@@ -138,11 +139,50 @@ def test_the_readme_s_program_runs(tmp_path: Path) -> None:
     assert float(error) < 1e-6
 
 
-def test_the_engine_page_s_program_runs(tmp_path: Path) -> None:
-    found = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "engine.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    check = "\nassert result.summary['n_active'] == 100 and result.summary['mean_abs_relative_error'] < 1e-6"
-    done = subprocess.run(
-        [sys.executable, "-c", found.group(1) + check], cwd=tmp_path, capture_output=True, check=False
-    )
+@pytest.mark.parametrize("name", l0core.__all__)
+def test_every_public_name_of_the_library_has_an_example_that_is_run(name: str) -> None:
+    documented = getattr(l0core, name).__doc__ or ""
+    assert ">>> " in documented
+    assert len(documented.strip().splitlines()) > 3
+
+
+PROGRAMS = {
+    "engine.md, a job": (
+        "engine.md",
+        0,
+        "assert result.summary['n_active'] == 100 and result.summary['mean_abs_relative_error'] < 1e-6",
+    ),
+    "library.md, survey weights": (
+        "library.md",
+        0,
+        "assert 0 < active['count'] <= N and model.predict(M).shape == (Q,) and len(model.history.steps) == 20",
+    ),
+    "library.md, a network": (
+        "library.md",
+        1,
+        "assert small[0].out_features < 64\ntorch.testing.assert_close(small(inputs), net.eval()(inputs))",
+    ),
+    "library.md, samples and features": (
+        "library.md",
+        2,
+        "assert (rows.shape, columns.shape, mixed.shape) == ((1000, 1000), (10000, 50), (2000, 1000))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_programs_of_the_pages_run_as_written(name: str, tmp_path: Path) -> None:
+    page, number, check = PROGRAMS[name]
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    command = [sys.executable, "-c", f"{programs[number]}\n{check}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_program_of_the_pages_is_run() -> None:
+    written = {
+        (page.name, number)
+        for page in (ROOT / "docs").glob("*.md")
+        for number, _ in enumerate(re.findall(r"```python", page.read_text(encoding="utf-8")))
+    }
+    assert written == {(page, number) for page, number, _ in PROGRAMS.values()}
