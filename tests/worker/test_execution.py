@@ -187,7 +187,7 @@ def test_a_run_that_diverges_fails_and_says_when(tidy: System) -> None:
     job = scenes.job(tidy, job_id)
     assert (job.status, job.attempt, error_code(tidy, job_id)) == ("failed", 1, "diverged")
     assert job.error is not None
-    assert "epochs: lower learning_rate (now 10)" in job.error["detail"]
+    assert "lower learning_rate (now 10)" in job.error["detail"]
 
 
 @on_sqlite
