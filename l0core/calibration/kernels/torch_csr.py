@@ -4,28 +4,29 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
+import numba
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-_WORTH_TWO_THREADS = (
-    1_000_000  # nonzeros; below, waking threads costs more than they save, 2-10 times on a busy machine
-)
+_WORTH_TWO_THREADS = 200_000  # nonzeros; below, waking threads costs more than they save, 2-10 times on a busy machine
 
 
 @contextmanager
 def threads_for(matrix: sp.csr_array) -> Iterator[None]:
-    """Run on one thread where the matrix is too small to share, and leave torch's setting as it was."""
-    before = torch.get_num_threads()
+    """Run on one thread where the matrix is too small to share, and leave torch's and numba's settings as they were."""
+    before, kernel_before = torch.get_num_threads(), numba.get_num_threads()
     if matrix.nnz < _WORTH_TWO_THREADS:
         torch.set_num_threads(1)
+        numba.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        numba.set_num_threads(kernel_before)
 
 
 class TorchMatrix:
@@ -48,15 +49,27 @@ class TorchMatrix:
         return self._columns @ residual
 
 
-def product(matrix: TorchMatrix, weights: Tensor) -> Tensor:
+class Products(Protocol):
+    """A matrix that can be multiplied from both sides."""
+
+    def times(self, weights: Tensor) -> Tensor:
+        """Give A w."""
+        ...
+
+    def transposed_times(self, residual: Tensor) -> Tensor:
+        """Give A' r."""
+        ...
+
+
+def product(matrix: Products, weights: Tensor) -> Tensor:
     """Give A w, differentiable in the weights."""
-    apply: Callable[[Tensor, TorchMatrix], Tensor] = _Product.apply
+    apply: Callable[[Tensor, Products], Tensor] = _Product.apply
     return apply(weights, matrix)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, matrix: TorchMatrix) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, matrix: Products) -> Tensor:
         ctx.matrix = matrix
         return matrix.times(weights)
 
