@@ -118,21 +118,23 @@ class GateMoments:
 
     From P(z > t) = sigmoid(a - beta logit((t - gamma) / (zeta - gamma))) for 0 <= t < 1:
     E z = int_0^1 P(z > t) dt and E z^2 = int_0^1 2 t P(z > t) dt (Gauss-Legendre). Between the points of the table
-    both are linear, and the slopes given are the slopes of that line.
+    both are linear, and the slopes given are the slopes of that line. `table` (2 x points) holds mean and variance at
+    `low`, `low` + `step`, ..., and `slopes` (2 x points - 1) those of the lines between, of which the differences of
+    float32 values would keep no digit where a gate is nearly open.
     """
 
     def __init__(self, shape: GateShape, *, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self._low, self._step, table = _moment_table(shape)
-        self._table = torch.as_tensor(table, device=device, dtype=dtype)
-        self._slopes = torch.as_tensor(np.diff(table, axis=1) / self._step, device=device, dtype=dtype)
+        self.low, self.step, table = _moment_table(shape)
+        self.table = torch.as_tensor(table, device=device, dtype=dtype)
+        self.slopes = torch.as_tensor(np.diff(table, axis=1) / self.step, device=device, dtype=dtype)
 
     def __call__(self, log_alpha: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Give (mean, d mean / da, variance, d variance / da), each of the shape of `log_alpha`."""
-        position = ((log_alpha - self._low) / self._step).clamp(0, _TABLE_POINTS - 1.001)
+        position = ((log_alpha - self.low) / self.step).clamp(0, _TABLE_POINTS - 1.001)
         cell = position.nan_to_num(nan=0.0).long()  # NaN is no index; it goes on through `past`
-        past = (position - cell) * self._step
-        slopes = self._slopes[:, cell]
-        mean, variance = torch.unbind(self._table[:, cell] + slopes * past)
+        past = (position - cell) * self.step
+        slopes = self.slopes[:, cell]
+        mean, variance = torch.unbind(self.table[:, cell] + slopes * past)
         return mean, slopes[0], variance, slopes[1]
 
 

@@ -84,6 +84,31 @@ def canonical(raw: RawMatrix, *, pointer: str = "/matrix") -> tuple[sp.csr_array
     return _merged(checked, findings), findings
 
 
+def checked(raw: RawMatrix, *, pointer: str = "/matrix") -> sp.csr_array:
+    """Give `raw` as CSR with sorted columns and no entry twice: its own arrays where they are so already, else a copy.
+
+    Raises as `canonical` does. Memory where nothing is copied: 3 bytes an entry while it looks.
+
+    >>> held = sp.csr_array(np.eye(2))
+    >>> bool(np.shares_memory(checked(parts(held)).data, held.data))
+    True
+    """
+    return _own_arrays(raw, pointer) if isinstance(raw, Csr) else canonical(raw, pointer=pointer)[0]
+
+
+def _own_arrays(raw: Csr, pointer: str) -> sp.csr_array:
+    _check_shape(raw.shape, pointer)
+    _check_values(raw.data, pointer)
+    _same_length(pointer, indices=raw.indices, data=raw.data)
+    _check_indptr(raw.indptr, raw.shape[0], raw.data.size, pointer)
+    _check_indices(raw.indices, raw.shape[1], "indices", pointer)
+    numbers = cast("FloatArray", raw.data)  # or another of the types that were checked
+    matrix = sp.csr_array((numbers, raw.indices, raw.indptr), shape=raw.shape)
+    if raw.data.dtype.kind == "f" and raw.data.dtype.isnative and matrix.has_canonical_format:
+        return matrix
+    return canonical(raw, pointer=pointer)[0]
+
+
 def _read(matrix: object) -> RawMatrix:
     if isinstance(matrix, sp.csr_array | sp.csr_matrix):
         _check_dimensions(len(matrix.shape))

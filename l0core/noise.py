@@ -18,6 +18,7 @@ from l0core.errors import InvalidHyperparameter
 from l0core.scalars import whole
 
 _made = itertools.count()
+_WORD = 2**32 - 1
 
 
 class Noise:
@@ -40,6 +41,7 @@ class Noise:
         source = _new_generator(torch.initial_seed()) if generator is None else generator
         self._generators = {source.device.type: source}
         self._source = source
+        self._stream: int | None = None
 
     def on(self, device: torch.device) -> torch.Generator:
         """Give the generator of this source for `device`."""
@@ -55,6 +57,12 @@ class Noise:
         """Draw standard normal float32 numbers."""
         source = self.on(torch.device(device))
         return torch.randn(tuple(shape), generator=source, device=device, dtype=torch.float32)
+
+    def stream(self) -> int:
+        """Give the seed of draws that are counted and not taken in turn (`logistic_by_number`): drawn once."""
+        if self._stream is None:
+            self._stream = _drawn_seed(self._source)
+        return self._stream
 
     def permutation(self, n: int) -> Tensor:
         """Give 0 ... n-1 in a random order, on the CPU."""
@@ -87,3 +95,35 @@ def _new_generator(seed: int) -> torch.Generator:
 
 def _drawn_seed(source: torch.Generator) -> int:
     return int(torch.randint(2**62, (1,), generator=source, device=source.device).item())
+
+
+def epoch_key(seed: int, epoch: int) -> tuple[int, int]:
+    """Give the two 32-bit words that decide the gates of an epoch (splitmix64 of seed and epoch, Steele et al. 2014).
+
+    >>> epoch_key(1, 2) == epoch_key(1, 2), epoch_key(1, 2) == epoch_key(1, 3)
+    (True, False)
+    """
+    z = (seed + (epoch + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    z ^= z >> 31
+    return z & _WORD, z >> 32
+
+
+def logistic_by_number(like: Tensor, key: tuple[int, int]) -> Tensor:
+    """Give logit(u) for numbers 0, 1, ... of a vector like `like`: each from its number and `key` alone.
+
+    The order in which units are worked on, and by how many threads, cannot change a draw. The hash is lowbias32
+    (Wellons 2018), twice; `calibration.kernels.maths` has the same for the CPU kernel.
+    """
+    low, high = key
+    number = torch.arange(like.shape[0], device=like.device, dtype=torch.int64)
+    word = _scrambled(_scrambled(number ^ low) ^ high)
+    u = ((word >> 9).to(torch.float32) + 0.5) * 2.0**-23
+    return torch.log(u / (1 - u)).to(like.dtype)
+
+
+def _scrambled(word: Tensor) -> Tensor:
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        word = ((word ^ (word >> shift)) * factor) & _WORD
+    return word ^ (word >> 16)

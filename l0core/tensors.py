@@ -42,10 +42,13 @@ def _converted(held: Tensor) -> Any:
 
 
 def matrix(values: Any, *, name: str, columns: int) -> sp.csr_array:
-    """Give any scipy, numpy or torch matrix, sparse or dense, as checked float64 CSR with `columns` columns."""
+    """Give any scipy, numpy or torch matrix, sparse or dense, as checked CSR with `columns` columns.
+
+    A CSR matrix with sorted columns is not copied.
+    """
     given = plain(values, name=name)
     try:
-        checked, _ = matrices.canonical(matrices.parts(given))
+        checked = matrices.checked(matrices.parts(given))
     except InvalidInput as error:
         raise type(error)(f"{name}: {error.message}", pointer=f"/{name}") from error
     if checked.shape[1] != columns:

@@ -64,6 +64,13 @@ def conflicting(*, n_units: int = 40, seed: int = 0) -> CalibrationProblem:
     return CalibrationProblem.build(np.vstack([matrix, matrix]), np.concatenate([totals, 1.2 * totals]))
 
 
+def explosive() -> CalibrationProblem:
+    """Give weights near 1e32 that have to grow a hundred millionfold: large steps take them out of float32 at once."""
+    rng = np.random.default_rng(0)
+    matrix, design = rng.random((5, 40)), rng.uniform(0.5, 1.5, 40)
+    return CalibrationProblem.build(matrix * 1e-32, matrix @ design * 1e8, initial_weights=design * 1e32)
+
+
 def planted_findings() -> Planted:
     """Give a problem with one or two of each structural finding, beside targets that have none."""
     problem = CalibrationProblem.build(

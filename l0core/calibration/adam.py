@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_FIRST_DECAY, _SECOND_DECAY = 0.9, 0.999
+FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 _FLOOR = 1e-15  # far below any gradient that matters, so that a small lambda still acts
 
 
@@ -23,7 +23,7 @@ class Adam:
 
     def step(self, theta: Tensor, gradient: Tensor, *, step: int, learning_rate: float) -> None:
         """Move `theta`; `step` counts from 1."""
-        self.first.mul_(_FIRST_DECAY).add_(gradient, alpha=1 - _FIRST_DECAY)
-        self.second.mul_(_SECOND_DECAY).addcmul_(gradient, gradient, value=1 - _SECOND_DECAY)
-        spread = (self.second / (1 - _SECOND_DECAY**step)).sqrt_().add_(_FLOOR)
-        theta.addcdiv_(self.first, spread, value=-learning_rate / (1 - _FIRST_DECAY**step))
+        self.first.mul_(FIRST_DECAY).add_(gradient, alpha=1 - FIRST_DECAY)
+        self.second.mul_(SECOND_DECAY).addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
+        spread = (self.second / (1 - SECOND_DECAY**step)).sqrt_().add_(_FLOOR)
+        theta.addcdiv_(self.first, spread, value=-learning_rate / (1 - FIRST_DECAY**step))

@@ -10,7 +10,7 @@ expectation in closed form, because the loss is quadratic and the gates are inde
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -18,10 +18,22 @@ from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.calibration.adam import Adam
-from l0core.calibration.kernels.torch_csr import TorchMatrix
+from l0core.noise import epoch_key, logistic_by_number
 
 _UNIT_REACH = 100  # powers of two; float32 ends at 2^127, and a product with the gradient must stay inside too
 GateValues = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Matrix(Protocol):
+    """M in float32, wherever it lies."""
+
+    def times(self, weights: Tensor) -> Tensor:
+        """Give M w."""
+        ...
+
+    def transposed_times(self, residual: Tensor) -> Tensor:
+        """Give M' r."""
+        ...
 
 
 class Gates(Protocol):
@@ -34,14 +46,20 @@ class Gates(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnGates:
-    """One draw of every gate an epoch."""
+    """One draw of every gate an epoch, decided by `seed`, the epoch and the unit's number."""
 
     shape: hc.GateShape
-    generator: torch.Generator
+    seed: int
+    epoch: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What decides this epoch's draw."""
+        return epoch_key(self.seed, self.epoch)
 
     def __call__(self, log_alpha: Tensor) -> GateValues:
         """Draw."""
-        value, slope = hc.draw(log_alpha, hc.logistic_noise(log_alpha, self.generator), self.shape)
+        value, slope = hc.draw(log_alpha, logistic_by_number(log_alpha, self.key), self.shape)
         nothing = torch.zeros_like(value)
         return value, slope, nothing, nothing
 
@@ -67,6 +85,11 @@ class OpenGates:
         return torch.ones_like(log_alpha), nothing, nothing, nothing
 
 
+def gates_at(gates: Gates, epoch: int) -> Gates:
+    """Give the gates of an epoch: other draws, or the same."""
+    return replace(gates, epoch=epoch) if isinstance(gates, DrawnGates) else gates
+
+
 WeightForm = Callable[[Tensor], tuple[Tensor, Tensor]]  # how weights and their slopes are made of their parameters
 
 
@@ -83,12 +106,13 @@ def signed(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class Landscape:
-    """What is minimised, prices aside: A, b, ||a_j||^2, lambda_l2, and how weights are made.
+    """What is minimised, prices aside: A = diag(`factor`) M, b, ||a_j||^2, lambda_l2, and how weights are made.
 
     `centred`: an intercept, not penalised, is always at its best, which takes the mean off the residual.
     """
 
-    matrix: TorchMatrix
+    matrix: Matrix
+    factor: Tensor
     goal: Tensor
     squared_norms: Tensor
     shape: hc.GateShape
@@ -98,8 +122,12 @@ class Landscape:
 
     def residual(self, weights: Tensor) -> Tensor:
         """Give A w - b."""
-        residual = self.matrix.times(weights) - self.goal
+        residual = self.factor * self.matrix.times(weights) - self.goal
         return residual - residual.mean() if self.centred else residual
+
+    def pull(self, residual: Tensor) -> Tensor:
+        """Give A' r."""
+        return self.matrix.transposed_times(self.factor * residual)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +159,10 @@ def forward(theta: Tensor, gates: Gates, landscape: Landscape) -> Epoch:
 def gradient(epoch: Epoch, landscape: Landscape, price: Tensor) -> Tensor:
     """Give the gradient of the loss by `theta`; `price` is lambda_l0."""
     w, (value, slope, variance, variance_slope) = epoch.weights, epoch.gate
-    pull = 2 * landscape.matrix.transposed_times(epoch.residual)
+    pull = 2 * landscape.pull(epoch.residual)
     spread = w * landscape.squared_norms
     by_weight = value * pull + 2 * spread * variance + 2 * landscape.lambda_l2 * w
-    by_log_alpha = w * slope * pull + w * spread * variance_slope + price.to(w.dtype) * epoch.prob_active_slope
+    by_log_alpha = w * slope * pull + spread * (w * variance_slope) + price.to(w.dtype) * epoch.prob_active_slope
     return torch.stack([epoch.weight_slope * by_weight, by_log_alpha])
 
 
@@ -173,6 +201,10 @@ class Descent:
         moments = Adam(first=self.adam.first.to(theta, copy=True), second=self.adam.second.to(theta, copy=True))
         return Descent(theta=theta, adam=moments, steps=self.steps, unit=self.unit)
 
+    def become(self, other: "Descent") -> None:
+        """Take over the state of another."""
+        self.theta, self.adam, self.steps, self.unit = other.theta, other.adam, other.steps, other.unit
+
     def is_sound(self) -> bool:
         """Say whether parameters and moments are numbers still: an infinite moment would make every step 0.
 
@@ -184,13 +216,14 @@ class Descent:
     def step(self, slope: Tensor, shape: hc.GateShape, *, learning_rate: float) -> None:
         """Take Adam's next step against `slope`, and keep every location within reach."""
         if self.steps == 0:
-            self.unit = _unit_of(slope)
+            self.unit = unit_of(slope)
         self.steps += 1
         self.adam.step(self.theta, slope * self.unit, step=self.steps, learning_rate=learning_rate)
         self.theta[1].clamp_(*shape.reach)
 
 
-def _unit_of(gradient: Tensor) -> float:
+def unit_of(gradient: Tensor) -> float:
+    """Give the power of two that brings the largest number of `gradient` near 1; 1 where there is none."""
     largest = float(gradient.abs().max()) if gradient.numel() else 0.0
     if not 0 < largest < math.inf:
         return 1.0

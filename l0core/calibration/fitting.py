@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
 from l0core.calibration import descent
 from l0core.calibration.descent import Descent, DeterministicGates, Epoch, Gates, Landscape, OpenGates, WeightForm
 from l0core.calibration.history import History
-from l0core.calibration.kernels.torch_csr import TorchMatrix, threads_for
+from l0core.calibration.kernels import matrix_on
+from l0core.calibration.kernels.torch_csr import threads_for
+from l0core.calibration.objective import squared_norms
+from l0core.calibration.walk import walk
 from l0core.errors import Diverged
 from l0core.progress import Advance, progress_bar
 from l0core.scalars import NOT_NEGATIVE, POSITIVE, flag, number, whole
@@ -64,13 +68,16 @@ class Totals:
     def landscape(self, shape: hc.GateShape, form: WeightForm, *, lambda_l2: float, device: torch.device) -> Landscape:
         """Give the loss to descend on, in float32 on `device`."""
         factor = np.sqrt(self.importance) / self.unit
-        scaled = sp.csr_array(sp.diags_array(factor) @ self.matrix)
         goal = factor * self.values
-        norms = np.asarray(scaled.power(2).sum(axis=0)).ravel()
+
+        def there(numbers: FloatArray) -> Tensor:
+            return torch.as_tensor(numbers, dtype=torch.float32, device=device)
+
         return Landscape(
-            matrix=TorchMatrix(scaled, device=str(device)),
-            goal=torch.as_tensor(goal - goal.mean() if self.centred else goal, dtype=torch.float32, device=device),
-            squared_norms=torch.as_tensor(norms, dtype=torch.float32, device=device),
+            matrix=matrix_on(device, self.matrix),
+            factor=there(factor),
+            goal=there(goal - goal.mean() if self.centred else goal),
+            squared_norms=there(squared_norms(self.matrix, factor)),
             shape=shape,
             lambda_l2=lambda_l2,
             form=form,
@@ -96,14 +103,18 @@ def descend(
         0.0 if isinstance(gates, OpenGates) else schedule.lambda_l0, dtype=torch.float64, device=state.theta.device
     )
     with threads_for(totals.matrix), _shown(schedule) as advance, torch.no_grad():
-        for done in range(1, schedule.epochs + 1):
-            slope = descent.gradient(descent.forward(state.theta, gates, landscape), landscape, price)
-            state.step(slope, landscape.shape, learning_rate=schedule.learning_rate)
-            if done % schedule.record_every == 0 or done == schedule.epochs:
-                metrics = _measured(state, gates, landscape, totals, float(price))
-                _check_finite(metrics["loss"], state, schedule)
-                history.add(state.steps, metrics)
-                advance(done, _note(metrics, state.theta.shape[1]))
+        way = walk(state, gates, landscape)
+        try:
+            for done in range(1, schedule.epochs + 1):
+                way.step(price, learning_rate=schedule.learning_rate)
+                if done % schedule.record_every == 0 or done == schedule.epochs:
+                    state.become(way.descent())
+                    metrics = _measured(state, gates, landscape, totals, float(price))
+                    _check_finite(metrics["loss"], state, schedule)
+                    history.add(state.steps, metrics)
+                    advance(done, _note(metrics, state.theta.shape[1]))
+        finally:
+            state.become(way.descent())
 
 
 def _measured(state: Descent, gates: Gates, landscape: Landscape, totals: Totals, price: float) -> dict[str, float]:

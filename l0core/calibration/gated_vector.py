@@ -17,7 +17,8 @@ from l0core.arrays import Axis, FloatArray
 from l0core.calibration.descent import Descent, DrawnGates, Gates, OpenGates, WeightForm
 from l0core.calibration.fitting import Schedule, Totals, descend
 from l0core.calibration.history import History
-from l0core.calibration.kernels.torch_csr import TorchMatrix, product
+from l0core.calibration.kernels import matrix_on
+from l0core.calibration.kernels.torch_csr import product
 from l0core.errors import Diverged
 from l0core.gated import Gated, GatedCount
 from l0core.noise import Noise
@@ -154,7 +155,7 @@ class GatedVector(Gated):
         """Give matrix x weights, differentiable in the weights; the matrix is read anew at every call."""
         checked = tensors.matrix(matrix, name=name, columns=self.n_features)
         single = weights.to(torch.float32)  # also after `model.double()`
-        return product(TorchMatrix(checked, device=str(self.device)), single).to(weights.dtype)
+        return product(matrix_on(self.device, checked), single).to(weights.dtype)
 
     def _fit(self, totals: Totals, schedule: Schedule, *, lambda_l2: float = 0.0, jitter_sd: float = 0.0) -> None:
         """Take the schedule's steps towards `totals` from where the parameters stand, or at first from near there."""
@@ -167,7 +168,7 @@ class GatedVector(Gated):
         """Set what is not stepped but follows from the parameters."""
 
     def _gates(self) -> Gates:
-        return DrawnGates(shape=self.shape, generator=self.noise.on(self.device)) if self.use_gates else OpenGates()
+        return DrawnGates(shape=self.shape, seed=self.noise.stream()) if self.use_gates else OpenGates()
 
     @contextmanager
     def _continued(self, totals: Totals, jitter_sd: float) -> Iterator[tuple[Descent, History]]:

@@ -6,7 +6,7 @@ with e_i = (estimate_i - y_i) / scale_i.
 With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,18 +19,22 @@ from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperpar
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
 
+_ENTRIES_AT_ONCE = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """The fit targets (rows) and the candidate units (columns).
 
-    `rows` and `units` are their positions in the problem; `prior` the candidates' design weights, all positive;
+    `rows` and `units` are their positions in the problem; `plain` is the problem's matrix there and `factor` what each
+    row of it is multiplied with: A = diag(factor) plain. `prior` are the candidates' design weights, all positive;
     `omega` the weight of each fit target in the loss; `to_relative` turns a row of A w - b into a relative error.
     """
 
     rows: NDArray[np.int64]
     units: NDArray[np.int64]
-    matrix: sp.csr_array
+    plain: sp.csr_array
+    factor: FloatArray
     goal: FloatArray
     prior: FloatArray
     omega: FloatArray
@@ -42,9 +46,14 @@ class Objective:
         return int(self.units.size)
 
     @cached_property
+    def matrix(self) -> sp.csr_array:
+        """A."""
+        return sp.csr_array(sp.diags_array(self.factor) @ self.plain)
+
+    @cached_property
     def column_norms(self) -> FloatArray:
         """||a_j|| of each candidate."""
-        return np.asarray(np.sqrt(self.matrix.power(2).sum(axis=0))).ravel()
+        return np.sqrt(squared_norms(self.plain, self.factor))
 
     def loss(self, weights: FloatArray) -> float:
         """Give ||A w - b||^2 for weights of the candidates."""
@@ -70,12 +79,38 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
     return Objective(
         rows=rows,
         units=units,
-        matrix=sp.csr_array(sp.diags_array(factor) @ problem.matrix[rows][:, units]),
+        plain=problem.matrix[rows][:, units],
+        factor=factor,
         goal=factor * problem.targets[rows],
         prior=prior[units],
         omega=omega,
         to_relative=1 / (factor * problem.scale[rows]),
     )
+
+
+def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
+    """Give ||a_j||^2 of the columns of diag(factor) matrix.
+
+    >>> squared_norms(sp.csr_array(np.array([[1.0, 0.0], [2.0, 3.0]])), np.array([1.0, 0.5])).tolist()
+    [2.0, 2.25]
+    """
+    norms = np.zeros(matrix.shape[1])
+    for begin, end in _runs_of_rows(matrix.indptr):
+        entries = slice(matrix.indptr[begin], matrix.indptr[end])
+        by_entry = np.repeat(factor[begin:end], np.diff(matrix.indptr[begin : end + 1]))
+        squares = (matrix.data[entries] * by_entry) ** 2
+        norms += np.bincount(matrix.indices[entries], weights=squares, minlength=norms.size)
+    return norms
+
+
+def _runs_of_rows(indptr: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
+    """Cut the rows into runs of about a million entries, so that what is computed by entry stays small."""
+    begin, rows = 0, indptr.size - 1
+    while begin < rows:
+        last = int(np.searchsorted(indptr, indptr[begin] + _ENTRIES_AT_ONCE, side="right")) - 1
+        end = min(rows, max(begin + 1, last))
+        yield begin, end
+        begin = end
 
 
 def price_of_a_unit(objective: Objective, options: CalibrationHyperparameters) -> float:

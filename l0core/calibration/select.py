@@ -14,11 +14,12 @@ from l0core.arrays import FloatArray
 from l0core.calibration import checkpoint, descent
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
-from l0core.calibration.descent import Descent, DrawnGates, Epoch, Gates, Landscape
+from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, gates_at
 from l0core.calibration.history import History, log_distance, snapshot_distance
-from l0core.calibration.kernels.torch_csr import TorchMatrix
+from l0core.calibration.kernels import matrix_on
 from l0core.calibration.objective import Objective, price_of_a_unit
 from l0core.calibration.options import CalibrationHyperparameters
+from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import Diverged
 
@@ -50,7 +51,8 @@ class Selector:
         self._identity, self._estimates = identity, estimates
         self._shape = hc.GateShape(beta=options.beta, gamma=options.gamma, zeta=options.zeta)
         self._landscape = Landscape(
-            matrix=TorchMatrix(objective.matrix, device=context.device),
+            matrix=matrix_on(torch.device(context.device), objective.plain),
+            factor=self._tensor(objective.factor),
             goal=self._tensor(objective.goal),
             squared_norms=self._tensor(objective.column_norms**2),
             shape=self._shape,
@@ -60,7 +62,7 @@ class Selector:
         self._price_policy = _price_policy(objective, options)
         self._generator = torch.Generator(device=context.device).manual_seed(context.seed)
         self._gates = self._gate_strategy()
-        self._descent = Descent.start(self._starting_point())
+        self._walk = self._walk_from(Descent.start(self._starting_point()))
         self._price = torch.tensor(self._price_policy.start, dtype=torch.float64, device=context.device)
         self._history = History()
         self._last_log = (0, context.clock())
@@ -75,27 +77,25 @@ class Selector:
             self._checkpoint(forced=stopping or self._is_last())
             if stopping:
                 return Stopped(epoch=self._epoch)
-            pass_ = descent.forward(self._theta, self._gates, self._landscape)
             if self._log_due():
-                self._log(pass_)
-            if self._epoch == self._options.epochs:
+                self._log()
+            if self._is_last():
                 return self._selection()
-            self._step(pass_)
+            self._step()
 
     @property
     def _epoch(self) -> int:
-        return self._descent.steps
+        return self._walk.steps
 
-    @property
-    def _theta(self) -> Tensor:
-        return self._descent.theta
+    def _walk_from(self, state: Descent) -> Walk:
+        return walk(state, self._gates, self._landscape)
 
     def _tensor(self, values: FloatArray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self._context.device)
 
     def _gate_strategy(self) -> Gates:
         if self._options.gradient == "sampled":
-            return DrawnGates(shape=self._shape, generator=self._generator)
+            return DrawnGates(shape=self._shape, seed=self._context.seed)
         return hc.GateMoments(self._shape, device=self._context.device)
 
     def _starting_point(self) -> Tensor:
@@ -109,11 +109,9 @@ class Selector:
     def _normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._generator, device=like.device, dtype=like.dtype)
 
-    def _step(self, pass_: Epoch) -> None:
-        expected_open = pass_.prob_active.sum(dtype=torch.float64)
-        self._price = self._price_policy.update(self._price, expected_open, self._epoch)
-        slope = descent.gradient(pass_, self._landscape, self._price)
-        self._descent.step(slope, self._shape, learning_rate=self._learning_rate())
+    def _step(self) -> None:
+        self._price = self._price_policy.update(self._price, self._walk.expected_l0(), self._epoch)
+        self._walk.step(self._price, learning_rate=self._learning_rate())
 
     def _learning_rate(self) -> float:
         rate = self._options.learning_rate
@@ -127,9 +125,12 @@ class Selector:
     def _is_last(self) -> bool:
         return self._epoch == self._options.epochs
 
-    def _log(self, pass_: Epoch) -> None:
-        metrics = descent.losses(pass_, self._landscape, float(self._price)) | self._fit() | self._settings()
-        if not (math.isfinite(metrics["loss"]) and self._descent.is_sound()):
+    def _log(self) -> None:
+        state = self._walk.descent()
+        pass_ = descent.forward(state.theta, gates_at(self._gates, state.steps), self._landscape)
+        losses = descent.losses(pass_, self._landscape, float(self._price))
+        metrics = losses | self._fit(state.theta) | self._settings()
+        if not (math.isfinite(metrics["loss"]) and state.is_sound()):
             raise self._diverged()
         self._history.add(self._epoch, metrics)
         self._context.report(EpochReport(epoch=self._epoch, epochs=self._options.epochs, metrics=metrics))
@@ -141,9 +142,9 @@ class Selector:
             epoch=self._epoch,
         )
 
-    def _fit(self) -> dict[str, float]:
+    def _fit(self, theta: Tensor) -> dict[str, float]:
         """Measure the deterministic weights as they would be used now."""
-        weights, gates = self._deterministic()
+        weights, gates = self._deterministic(theta)
         residual = self._landscape.residual(weights * gates)
         errors = np.abs(residual.double().cpu().numpy() * self._to_relative)
         if self._epoch % snapshot_distance(self._options.epochs, self._context.log_every) == 0 or self._is_last():
@@ -166,12 +167,13 @@ class Selector:
             "epoch_seconds": (now - then) / max(1, self._epoch - epoch),
         }
 
-    def _deterministic(self) -> tuple[Tensor, Tensor]:
-        return torch.exp(self._theta[0]), hc.deterministic_gate(self._theta[1], self._shape)
+    def _deterministic(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.exp(theta[0]), hc.deterministic_gate(theta[1], self._shape)
 
     def _selection(self) -> Selection:
-        weights, gates = self._deterministic()
-        likely = torch.where(gates > 0, gates, hc.prob_active(self._theta[1], self._shape))
+        theta = self._walk.descent().theta
+        weights, gates = self._deterministic(theta)
+        likely = torch.where(gates > 0, gates, hc.prob_active(theta[1], self._shape))
         useful = _float64(weights * likely) * self._objective.column_norms
         return Selection(weights=_float64(weights), gates=_float64(gates), usefulness=useful, history=self._history)
 
@@ -179,10 +181,11 @@ class Selector:
         policy = self._context.checkpoints
         if policy is None or not (forced or self._checkpoint_due(policy)):
             return
-        if not self._descent.is_sound():
+        state = self._walk.descent()
+        if not state.is_sound():
             raise self._diverged()
         policy.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(), self._history)
+        checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(state), self._history)
         self._last_checkpoint = self._context.clock()
         policy.saved(policy.path, self._epoch)
 
@@ -191,15 +194,14 @@ class Selector:
             return self._epoch > 0 and self._epoch % policy.every_epochs == 0
         return self._context.clock() - self._last_checkpoint >= policy.every_seconds
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def _tensors(self, state: Descent) -> dict[str, Tensor]:
         return {
-            "log_weight": self._theta[0],
-            "log_alpha": self._theta[1],
-            "adam_first": self._descent.adam.first,
-            "adam_second": self._descent.adam.second,
+            "log_weight": state.theta[0],
+            "log_alpha": state.theta[1],
+            "adam_first": state.adam.first,
+            "adam_second": state.adam.second,
             "lambda_l0": self._price,
-            "gradient_unit": torch.tensor(self._descent.unit, dtype=torch.float64),
-            "generator": self._generator.get_state(),
+            "gradient_unit": torch.tensor(state.unit, dtype=torch.float64),
         }
 
     def _restore(self, path: Path) -> None:
@@ -207,9 +209,9 @@ class Selector:
         device = self._context.device
         theta = torch.stack([held["log_weight"], held["log_alpha"]]).to(device)
         adam = Adam(first=held["adam_first"].to(device), second=held["adam_second"].to(device))
-        self._descent = Descent(theta=theta, adam=adam, steps=steps, unit=float(held["gradient_unit"]))
+        state = Descent(theta=theta, adam=adam, steps=steps, unit=float(held["gradient_unit"]))
+        self._walk = self._walk_from(state)
         self._price = held["lambda_l0"].to(device)
-        self._generator.set_state(held["generator"])
         self._last_log = (self._epoch, self._context.clock())
 
 

@@ -10,11 +10,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.errors import InvalidHyperparameter
-from l0core.noise import Noise, noise_of, seeded
+from l0core.noise import Noise, epoch_key, logistic_by_number, noise_of, seeded
 
 PROGRAM = """
 import copy, torch
@@ -25,6 +27,8 @@ source = Noise()
 print(source.logistic(torch.zeros(4)).tolist(), copy.deepcopy(source).normal((4,)).tolist())
 print(HardConcrete(4)().tolist(), L0Linear(2, 2).weight.tolist(), HybridGate(50).select(torch.arange(50.0))[1].tolist())
 """
+MANY = 200_000
+seeds, epochs = st.integers(0, 2**63 - 1), st.integers(0, 10_000_000)
 
 
 def numbers(source: Noise, n: int = 200) -> Tensor:
@@ -65,6 +69,7 @@ USES: dict[str, Callable[[Noise], object]] = {
     "logistic": numbers,
     "normal": lambda source: source.normal((3, 2)),
     "permutation": lambda source: source.permutation(10),
+    "stream": lambda source: logistic_by_number(torch.zeros(9), epoch_key(source.stream(), 0)),
     "copying": copy.deepcopy,
     "pickling": lambda source: pickle.loads(pickle.dumps(source)),
     "seeding": lambda _: noise_of(seed=3, generator=None),
@@ -158,3 +163,107 @@ def test_a_seed_that_is_no_whole_number_in_range_is_refused_under_its_own_name(w
     assert str(refusal.value).startswith(f"seed is {wrong!r}; it must be a whole number")
     with pytest.raises(InvalidHyperparameter, match=r"^random_seed is "):
         seeded(wrong, name="random_seed")  # type: ignore[arg-type]
+
+
+# Numbers that are counted and not taken in turn.
+
+
+def counted(seed: int, epoch: int, n: int = MANY) -> Tensor:
+    return logistic_by_number(torch.zeros(n), epoch_key(seed, epoch))
+
+
+def test_the_stream_of_a_source_is_drawn_once_and_goes_with_it() -> None:
+    source, twin, other = (Noise(torch.Generator().manual_seed(seed)) for seed in (8, 8, 9))
+    numbers(source)
+    numbers(twin)
+    stream = source.stream()
+    assert 0 <= stream == twin.stream() != other.stream()
+    numbers(source)
+    assert source.stream() == pickle.loads(pickle.dumps(source)).stream() == stream
+    copies = [copy.deepcopy(source).stream() for _ in range(3)]
+    assert len({stream, *copies}) == 4
+
+
+def test_a_stream_takes_one_number_of_its_generator_and_what_is_counted_in_it_none() -> None:
+    generator, twin = torch.Generator().manual_seed(8), torch.Generator().manual_seed(8)
+    stream = Noise(generator).stream()
+    assert stream == int(torch.randint(2**62, (1,), generator=twin))
+    counted(stream, 0, 100)
+    assert torch.equal(generator.get_state(), twin.get_state())
+
+
+@given(seed=seeds, epoch=epochs)
+def test_a_key_is_two_words_of_32_bits_that_its_seed_and_epoch_decide(seed: int, epoch: int) -> None:
+    low, high = epoch_key(seed, epoch)
+    assert 0 <= low < 2**32
+    assert 0 <= high < 2**32
+    assert epoch_key(seed, epoch) == (low, high) != epoch_key(seed, epoch + 1)
+    assert epoch_key(seed + 1, epoch) != (low, high)
+
+
+def test_the_keys_are_splitmix64_s() -> None:
+    """The first five numbers of its public domain code, seeded with 1234567 (as Rosetta Code records them)."""
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    assert [low + (high << 32) for low, high in (epoch_key(1234567, epoch) for epoch in range(5))] == expected
+
+
+def test_no_two_keys_of_many_epochs_and_seeds_are_alike() -> None:
+    keys = {epoch_key(seed, epoch) for seed in range(100) for epoch in range(1000)}
+    assert len(keys) == 100_000
+    for words in zip(*keys, strict=True):
+        bits = np.unpackbits(np.array(words, dtype=np.uint32).view(np.uint8)).reshape(-1, 32)
+        np.testing.assert_allclose(bits.mean(axis=0), 0.5, atol=5 * 0.5 / np.sqrt(len(keys)))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=seeds, epoch=epochs)
+def test_what_is_counted_has_the_logistic_distribution(seed: int, epoch: int) -> None:
+    """Mean 0, variance pi^2 / 3, and u uniform: each within six standard errors; and finite."""
+    drawn = counted(seed, epoch).double()
+    sd = np.pi / np.sqrt(3)
+    assert bool(torch.isfinite(drawn).all())
+    assert abs(drawn.mean().item()) < 6 * sd / np.sqrt(MANY)
+    kurtosis = 4.2
+    assert drawn.var().item() == pytest.approx(sd**2, abs=6 * sd**2 * np.sqrt((kurtosis - 1) / MANY))
+    tenths = torch.histc(torch.sigmoid(drawn), bins=10, min=0, max=1)
+    np.testing.assert_allclose(tenths.numpy() / MANY, 0.1, atol=6 * np.sqrt(0.1 * 0.9 / MANY))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=seeds, epoch=epochs, apart=st.integers(1, 1000))
+def test_epochs_seeds_and_neighbours_are_not_correlated(seed: int, epoch: int, apart: int) -> None:
+    first = counted(seed, epoch)
+    for other in (counted(seed, epoch + apart), counted(seed + apart, epoch), first.roll(apart)):
+        assert not torch.equal(first, other)
+        correlation = torch.corrcoef(torch.stack([first, other]).double())[0, 1].item()
+        assert abs(correlation) < 6 / np.sqrt(MANY)
+
+
+@given(seed=seeds, epoch=epochs, shorter=st.integers(0, 99))
+def test_a_number_s_draw_does_not_depend_on_how_many_there_are(seed: int, epoch: int, shorter: int) -> None:
+    assert torch.equal(counted(seed, epoch, shorter), counted(seed, epoch, 100)[:shorter])
+
+
+def test_different_numbers_have_different_draws() -> None:
+    """2^23 values of u: of a thousand numbers about 0.06 pairs fall together, of 32-bit words none does."""
+    assert len(set(counted(1, 0, 1000).tolist())) >= 998
+
+
+@pytest.mark.parametrize("key", [(0, 0), (2**32 - 1, 2**32 - 1), (0, 2**32 - 1), (2**31, 1)])
+def test_a_key_at_the_end_of_its_range_draws_finite_numbers_too(key: tuple[int, int]) -> None:
+    drawn = logistic_by_number(torch.zeros(MANY), key)
+    assert bool(torch.isfinite(drawn).all())
+    assert len(set(drawn.tolist())) > 0.9 * MANY
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_what_is_counted_comes_in_the_type_asked_for_and_is_the_same_but_for_its_digits(dtype: torch.dtype) -> None:
+    drawn = logistic_by_number(torch.zeros(50, dtype=dtype), epoch_key(1, 2))
+    assert (drawn.shape, drawn.dtype) == ((50,), dtype)
+    assert torch.equal(drawn, counted(1, 2, 50).to(dtype))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from l0core import SparseL0Linear, prune_model
 from l0core.calibration import fitting
 from l0core.errors import Diverged, InvalidHyperparameter
+from l0core.noise import epoch_key, logistic_by_number
 
 TRUE = np.array([1.0, 0.0, -2.0, 0.0])
 
@@ -71,9 +72,10 @@ def test_a_fit_is_adam_on_the_mean_squared_error_and_the_price() -> None:
     log_alpha = (0.01 * torch.randn(4, generator=generator)).double().requires_grad_()
     weight = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     adam = torch.optim.Adam([weight, log_alpha], lr=0.05, eps=1e-15)
-    for _ in range(50):
-        u = torch.rand(4, generator=generator).double()
-        gate = (torch.sigmoid((torch.log(u) - torch.log(1 - u) + log_alpha) / 0.5) * 1.2 - 0.1).clamp(0, 1)
+    stream = int(torch.randint(2**62, (1,), generator=generator))
+    for step in range(50):
+        noise = logistic_by_number(torch.empty(4), epoch_key(stream, step)).double()
+        gate = (torch.sigmoid((noise + log_alpha) / 0.5) * 1.2 - 0.1).clamp(0, 1)
         residual = y - features @ (weight * gate)
         bias = residual.mean()
         price = 0.3 * torch.sigmoid(log_alpha - 0.5 * np.log(0.1 / 1.1)).sum()

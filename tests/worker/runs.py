@@ -17,6 +17,7 @@ import psutil
 
 from l0core.arrays import FloatArray
 from l0core.calibration.options import CalibrationHyperparameters
+from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.run import run
 from l0core.context import RunContext
@@ -38,10 +39,10 @@ PROBLEM = solved(n_targets=6, n_units=60).problem
 DRAWN: dict[str, Any] = {"gradient": "sampled", "log_weight_jitter_sd": 0.1}  # every epoch draws random numbers
 
 
-def submitted(system: System, *, epochs: int = EPOCHS, **changes: Any) -> str:
+def submitted(system: System, *, problem: CalibrationProblem = PROBLEM, epochs: int = EPOCHS, **changes: Any) -> str:
     """Submit a job with checkpoints on a problem whose bytes are in the store."""
     asked = {"hyperparameters": DRAWN | {"epochs": epochs}, "seed": SEED, "checkpoint_every": EVERY_EPOCHS}
-    return scenes.submitted(system, scenes.keep_problem(system, PROBLEM), **(asked | changes))
+    return scenes.submitted(system, scenes.keep_problem(system, problem), **(asked | changes))
 
 
 def undisturbed(epochs: int = EPOCHS) -> CalibrationResult:

@@ -26,6 +26,7 @@ from service.jobs import lifecycle, repository, traces
 from service.jobs.models import Job, Metric, TargetRow
 from service.jobs.values import Batch, CheckpointRef
 from service.system import System
+from tests.problems import explosive
 from tests.service.jobs import scenes
 from tests.service.jobs.waiting import until
 from tests.worker import runs
@@ -182,7 +183,7 @@ def test_an_engine_killed_while_it_stores_leaves_nothing(tidy: System) -> None:
 @on_sqlite
 def test_a_run_that_diverges_fails_and_says_when(tidy: System) -> None:
     hyperparameters = TOO_LARGE_A_STEP | {"epochs": 300, "loss": "squared"}
-    job_id = runs.submitted(tidy, hyperparameters=hyperparameters)
+    job_id = runs.submitted(tidy, problem=explosive(), hyperparameters=hyperparameters)
     runs.executed(tidy, job_id)
     job = scenes.job(tidy, job_id)
     assert (job.status, job.attempt, error_code(tidy, job_id)) == ("failed", 1, "diverged")

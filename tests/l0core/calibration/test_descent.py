@@ -4,6 +4,8 @@ The matrix of a fit is float32; here one in float64 takes its place, so that the
 runs the float32 matrix through the same comparison.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -14,12 +16,23 @@ from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.calibration import descent
-from l0core.calibration.descent import Descent, DeterministicGates, DrawnGates, Gates, Landscape, OpenGates, WeightForm
+from l0core.calibration.descent import (
+    Descent,
+    DeterministicGates,
+    DrawnGates,
+    Gates,
+    Landscape,
+    OpenGates,
+    WeightForm,
+    gates_at,
+)
 from l0core.calibration.kernels.torch_csr import TorchMatrix
 from l0core.hard_concrete import GateMoments, GateShape
+from l0core.noise import epoch_key, logistic_by_number
 
 FORMS = {"positive": descent.positive, "signed": descent.signed}
 GATES = ("drawn", "expected", "open")
+EPOCH = 3
 cases = given(
     seed=st.integers(0, 2**31),
     gates=st.sampled_from(GATES),
@@ -50,7 +63,9 @@ class _Case:
     ) -> None:
         rng = np.random.default_rng(seed)
         rows, units = int(rng.integers(2, 7)), int(rng.integers(1, 12))
-        self.dense = torch.tensor(rng.normal(size=(rows, units)) * (rng.random((rows, units)) < 0.7))
+        self.plain = torch.tensor(rng.normal(size=(rows, units)) * (rng.random((rows, units)) < 0.7))
+        self.factor = torch.tensor(rng.normal(size=rows))
+        self.dense = self.factor[:, None] * self.plain
         self.goal = torch.tensor(rng.normal(size=rows) * 3)
         self.theta = torch.tensor(rng.normal(size=(2, units)))
         self.shape = GateShape(beta=beta)
@@ -60,6 +75,7 @@ class _Case:
     def landscape(self, matrix: TorchMatrix) -> Landscape:
         return Landscape(
             matrix=matrix,
+            factor=self.factor,
             goal=self.goal,
             squared_norms=self._around_its_mean(self.dense).square().sum(dim=0),
             shape=self.shape,
@@ -73,7 +89,7 @@ class _Case:
             return OpenGates()
         if self.kind == "expected":
             return GateMoments(self.shape, device="cpu", dtype=dtype)
-        return DrawnGates(shape=self.shape, generator=torch.Generator().manual_seed(self.seed))
+        return DrawnGates(shape=self.shape, seed=self.seed, epoch=EPOCH)
 
     def loss(self, theta: Tensor) -> Tensor:
         weights = theta[0].exp() if self.form == "positive" else theta[0]
@@ -103,8 +119,8 @@ class _Case:
         if self.kind == "expected":
             mean, _, variance, _ = GateMoments(self.shape, device="cpu", dtype=torch.float64)(log_alpha)
             return mean, variance
-        u = torch.rand(log_alpha.shape, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
-        drawn = torch.sigmoid((torch.logit(u) + log_alpha) / self.shape.beta) * 1.2 - 0.1
+        noise = logistic_by_number(log_alpha.detach(), epoch_key(self.seed, EPOCH))
+        drawn = torch.sigmoid((noise + log_alpha) / self.shape.beta) * 1.2 - 0.1
         return drawn.clamp(0, 1), torch.zeros_like(drawn)
 
     def _around_its_mean(self, values: Tensor) -> Tensor:
@@ -129,7 +145,7 @@ def test_the_gradient_is_torch_s_of_the_written_out_loss(
         lambda_l0=lambda_l0,
         lambda_l2=lambda_l2,
     )
-    found, expected = case.by_hand(case.landscape(_Float64(case.dense))), case.by_torch()
+    found, expected = case.by_hand(case.landscape(_Float64(case.plain))), case.by_torch()
     assume(expected.norm() > 1e-6)
     assert _distance(found, expected) <= 1e-6
     assert _distance(found[1], expected[1]) <= 1e-6 or expected[1].norm() < 1e-9
@@ -149,29 +165,34 @@ def test_the_loss_that_is_logged_is_the_written_out_one(
         lambda_l0=lambda_l0,
         lambda_l2=lambda_l2,
     )
-    landscape = case.landscape(_Float64(case.dense))
+    landscape = case.landscape(_Float64(case.plain))
     found = descent.losses(descent.forward(case.theta, case.gates(), landscape), landscape, lambda_l0)
     assert found["loss"] == pytest.approx(float(case.loss(case.theta)), rel=1e-9)
     assert found["loss"] == pytest.approx(found["data_loss"] + found["l0_penalty"] + found["l2_penalty"], rel=1e-12)
     assert found["l0_penalty"] == pytest.approx(lambda_l0 * found["expected_l0"])
 
 
-@pytest.mark.parametrize("gates", ["expected", "open"])
+def _in_float32(case: _Case) -> Landscape:
+    exact = case.landscape(TorchMatrix(sp.csr_array(case.plain.numpy()), device="cpu"))
+    return replace(
+        exact, factor=exact.factor.float(), goal=exact.goal.float(), squared_norms=exact.squared_norms.float()
+    )
+
+
+@pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("centred", [False, True])
 def test_the_float32_matrix_gives_the_same_gradient_to_its_rounding(gates: str, form: str, centred: bool) -> None:
     case = _Case(seed=1, gates=gates, form=form, centred=centred, beta=0.5, lambda_l0=0.1, lambda_l2=0.1)
-    exact = case.landscape(TorchMatrix(sp.csr_array(case.dense.numpy()), device="cpu"))
-    single = Landscape(
-        matrix=exact.matrix,
-        goal=exact.goal.float(),
-        squared_norms=exact.squared_norms.float(),
-        shape=exact.shape,
-        lambda_l2=exact.lambda_l2,
-        form=exact.form,
-        centred=centred,
-    )
-    assert _distance(case.by_hand(single, torch.float32), case.by_torch()) <= 1e-4
+    assert _distance(case.by_hand(_in_float32(case), torch.float32), case.by_torch()) <= 1e-4
+
+
+def test_a_weight_behind_a_shut_gate_moves_nothing_even_where_float32_cannot_hold_its_square() -> None:
+    case = _Case(seed=1, gates="drawn", form="signed", centred=False, beta=0.5, lambda_l0=0.1, lambda_l2=0.0)
+    case.theta[0], case.theta[1] = 1e30, -30
+    by_weight, by_log_alpha = case.by_hand(_in_float32(case), torch.float32)
+    assert not by_weight.any()
+    assert bool(((by_log_alpha >= 0) & (by_log_alpha < 1e-10)).all())  # the price alone
 
 
 def test_a_centred_residual_is_the_one_under_the_best_intercept() -> None:
@@ -198,6 +219,17 @@ def test_deterministic_gates_are_those_of_test_time_and_do_not_move() -> None:
     value, *rest = DeterministicGates(shape=shape)(log_alpha)
     assert torch.equal(value, hc.deterministic_gate(log_alpha, shape))
     assert not torch.stack(rest).any()
+
+
+def test_gates_that_are_drawn_are_others_every_epoch_and_gates_that_are_not_stay() -> None:
+    shape, log_alpha = GateShape(beta=0.5), torch.zeros(50)
+    drawn = DrawnGates(shape=shape, seed=3)
+    first, second, again = (gates_at(drawn, epoch)(log_alpha)[0] for epoch in (0, 1, 1))
+    assert torch.equal(first, drawn(log_alpha)[0])
+    assert not torch.equal(first, second)
+    assert torch.equal(second, again)
+    fixed: list[Gates] = [OpenGates(), DeterministicGates(shape=shape), GateMoments(shape, device="cpu")]
+    assert all(gates_at(gates, 7) is gates for gates in fixed)
 
 
 def test_a_step_keeps_every_location_within_reach() -> None:

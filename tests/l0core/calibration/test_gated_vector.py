@@ -17,8 +17,10 @@ from torch import Tensor, nn
 import l0core
 from l0core import SparseCalibrationWeights, SparseL0Linear
 from l0core import hard_concrete as hc
-from l0core.calibration import descent, fitting
+from l0core.calibration import fitting
 from l0core.calibration.gated_vector import GatedVector
+from l0core.calibration.kernels import fused
+from l0core.calibration.walk import walk
 from l0core.errors import Diverged, InvalidHyperparameter, InvalidInput
 
 N, Q = 30, 8
@@ -153,22 +155,46 @@ def test_an_interrupted_fit_keeps_weights_of_any_size(monkeypatch: pytest.Monkey
     assert 0 < (model.weight - 1e3).abs().max().item() < 1
 
 
+def test_an_interrupt_while_the_kernel_runs_is_heard_when_it_returns_and_its_step_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python looks for signals between its own instructions: after a call of compiled code, hardly ever elsewhere."""
+    model, taken, calls = SparseCalibrationWeights(N, seed=3), fused.epoch, iter(range(100))
+
+    def epoch(*given: Any) -> None:
+        taken(*given)
+        if next(calls) == 11:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fused, "epoch", epoch)
+        _fit(model, epochs=40)
+    assert _bits(model) == _bits(_fit(SparseCalibrationWeights(N, seed=3), epochs=12))
+    assert _bits(_fit(model, epochs=28)) == _bits(_fit(SparseCalibrationWeights(N, seed=3), epochs=40))
+
+
 @pytest.mark.parametrize("lr", [30, 1e20])
 def test_an_interrupted_fit_that_had_diverged_unseen_is_undone(
     make: Make, lr: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model: Any = _fit(make(), epochs=5)
-    before, taken = _bits(model), descent.gradient
-    calls = iter(range(100))
-
-    def gradient(*given: Any) -> Tensor:
-        if next(calls) == 9:
-            raise KeyboardInterrupt
-        return taken(*given)
-
+    before = _bits(model)
     matrix, totals = _problem()
+
+    def short_walk(*given: Any) -> Any:
+        way, calls = walk(*given), iter(range(100))
+        taken = way.step
+
+        def step(price: Tensor, *, learning_rate: float) -> None:
+            if next(calls) == 9:
+                raise KeyboardInterrupt
+            taken(price, learning_rate=learning_rate)
+
+        monkeypatch.setattr(way, "step", step)
+        return way
+
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(descent, "gradient", gradient)
+        patched.setattr(fitting, "walk", short_walk)
         model.fit(matrix * 1e15, totals * 1e18, lr=lr, epochs=50)
     assert (_bits(model), model.history.steps) == (before, [5])
     assert _fit(model, epochs=5).history.steps == [5, 10]
@@ -180,7 +206,8 @@ def test_a_fit_that_diverges_after_it_recorded_something_takes_that_back(make: M
     matrix, totals = _problem()
     weights = isinstance(model, SparseCalibrationWeights)
     with pytest.raises(Diverged) as caught:
-        model.fit(matrix, totals * 1e3, lr=30 if weights else 1e19, epochs=50, verbose_freq=1)
+        far, lr = (1e15, 30) if weights else (1e3, 1e25)  # beyond float32 in a few steps, not in one
+        model.fit(matrix, totals * far, lr=lr, epochs=50, verbose_freq=1)
     assert caught.value.epoch > 6  # one epoch of this fit at least was recorded
     assert (_bits(model), model.history.steps) == (before, [5])
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from l0core.arrays import FloatArray
-from l0core.calibration.objective import group_factors, prepare, price_of_a_unit
+from l0core.calibration import objective as module
+from l0core.calibration.objective import group_factors, prepare, price_of_a_unit, squared_norms
 from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
@@ -87,6 +89,35 @@ def test_a_row_of_the_residual_becomes_the_relative_error_of_its_target(seed: in
     errors = problem.relative_errors(problem.estimates(objective.dense(weights, problem.n_units)))
     residual = objective.matrix @ weights - objective.goal
     np.testing.assert_allclose(residual * objective.to_relative, errors[~problem.holdout], rtol=1e-9, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(seed=seeds, loss=losses)
+def test_the_matrix_is_the_problem_s_own_numbers_times_one_factor_a_row(seed: int, loss: str) -> None:
+    problem, options = arbitrary(seed), _options(loss=loss)
+    objective = prepare(problem, options)
+    theirs = problem.matrix.toarray()[np.ix_(objective.rows, objective.units)]
+    omega = _plain_omega(problem, options)
+    factor = [np.sqrt(omega[i]) / _plain_scale(problem, options, i) for i in omega]
+    assert np.array_equal(objective.plain.toarray(), theirs)
+    np.testing.assert_allclose(objective.factor, factor, rtol=1e-12)
+    np.testing.assert_allclose(objective.matrix.toarray(), np.array(factor)[:, None] * theirs, rtol=1e-12)
+    np.testing.assert_allclose(objective.goal, np.array(factor) * problem.targets[objective.rows], rtol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10, 10**6])
+def test_the_norms_do_not_depend_on_how_many_entries_are_squared_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(9, 7)) * (rng.random((9, 7)) < 0.5)
+    dense[[0, 4, 8]] = 0  # a row without entries at either end and amid
+    dense[2] = 1  # one that is more than a run by itself
+    factor = rng.normal(size=9)
+    monkeypatch.setattr(module, "_ENTRIES_AT_ONCE", at_once)
+    expected = ((factor[:, None] * dense) ** 2).sum(axis=0)
+    np.testing.assert_allclose(squared_norms(sp.csr_array(dense), factor), expected, rtol=1e-12)
+    assert squared_norms(sp.csr_array((0, 3)), np.zeros(0)).tolist() == [0.0] * 3
 
 
 @settings(deadline=None)

@@ -35,10 +35,12 @@ from l0core.calibration.run import run
 from l0core.calibration.select import Selection, Selector
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
-from tests.problems import arbitrary, conflicting, solved
+from l0core.noise import epoch_key, logistic_by_number
+from tests.problems import arbitrary, conflicting, explosive, solved
 
 seeds = st.integers(0, 2**31)
 GRADIENTS = ("expected", "sampled")
+SEED = 3
 FLOAT32_ERROR = 1e-5  # of the sum of the absolute values of what is summed
 SLOPE_ERROR = 6e-3  # the table's slope is that of a cell, 0.01 wide: half of that times the curvature, in the tails e^a
 
@@ -52,11 +54,10 @@ def _options(**given_: Any) -> CalibrationHyperparameters:
 
 @dataclass(frozen=True, kw_only=True)
 class _FirstStep:
-    """Where a selection starts, the noise it draws first, and the gradient (2 x n) and numbers it finds there."""
+    """Where a selection starts, and the gradient (2 x n) and numbers it finds there."""
 
     log_weight: FloatArray
     log_alpha: FloatArray
-    generator: torch.Generator
     gradient: FloatArray
     reported: dict[str, float]
 
@@ -99,7 +100,7 @@ def _first_step(problem: CalibrationProblem, options: CalibrationHyperparameters
     with TemporaryDirectory() as folder:
         policy = CheckpointPolicy(folder=Path(folder), every_seconds=0, saved=keep)
         context = RunContext(
-            seed=3,
+            seed=SEED,
             log_every=1,
             checkpoints=policy,
             report=reports.append,  # type: ignore[arg-type]  # a selection only reports epochs
@@ -110,7 +111,6 @@ def _first_step(problem: CalibrationProblem, options: CalibrationHyperparameters
     return _FirstStep(
         log_weight=start["log_weight"].double().numpy(),
         log_alpha=start["log_alpha"].double().numpy(),
-        generator=torch.Generator().set_state(start["generator"]),
         gradient=after["adam_first"].double().numpy() / 0.1 / after["gradient_unit"].item(),
         reported=reports[0].metrics,
     )
@@ -209,8 +209,10 @@ def test_the_expected_loss_and_its_gradient_are_the_plain_formula(seed: int, hyp
     plain, step = _plain(problem, options), _first_step(problem, options)
     w, gate = np.exp(step.log_weight), _table_moments(plain, step.log_alpha)
     loss = plain.data_loss(w, gate[0], gate[2])
-    assert step.reported["data_loss"] == pytest.approx(loss, rel=FLOAT32_ERROR)
-    assert step.reported["loss"] == pytest.approx(loss + plain.penalties(w, step.log_alpha), rel=FLOAT32_ERROR)
+    rounding = 1e-7 * float(plain.objective.goal @ plain.objective.goal)  # where estimate and goal nearly cancel
+    assert step.reported["data_loss"] == pytest.approx(loss, rel=FLOAT32_ERROR, abs=rounding)
+    whole = loss + plain.penalties(w, step.log_alpha)
+    assert step.reported["loss"] == pytest.approx(whole, rel=FLOAT32_ERROR, abs=rounding)
     assert step.reported["l2_penalty"] == pytest.approx(options.lambda_l2 * float(w @ w), rel=FLOAT32_ERROR, abs=1e-12)
     assert step.reported["expected_l0"] == pytest.approx(plain.prob_active(step.log_alpha).sum(), rel=FLOAT32_ERROR)
     terms = plain.gradient(step, gate, absolute=True)
@@ -254,7 +256,7 @@ def test_the_sampled_gradient_agrees_with_differences_of_the_loss_of_the_same_dr
     problem = arbitrary(seed, n_targets=3, n_units=5)
     options = _options(**hyperparameters, gradient="sampled")
     plain, step = _plain(problem, options), _first_step(problem, options)
-    noise = hc.logistic_noise(torch.empty(step.log_alpha.size), step.generator).double()
+    noise = logistic_by_number(torch.empty(step.log_alpha.size), epoch_key(SEED, 0)).double()
 
     def drawn(log_alpha: FloatArray) -> FloatArray:
         return hc.draw(torch.tensor(log_alpha), noise, plain.shape)[0].numpy()
@@ -271,7 +273,8 @@ def test_the_sampled_gradient_agrees_with_differences_of_the_loss_of_the_same_dr
     close = np.abs(step.gradient - difference) <= FLOAT32_ERROR * terms + 1e-6 * terms.max()
     assert close[:, ~kink].all()
     drawn_loss = plain.data_loss(np.exp(step.log_weight), value, nothing)
-    assert step.reported["data_loss"] == pytest.approx(drawn_loss, rel=FLOAT32_ERROR)
+    rounding = 1e-7 * float(plain.objective.goal @ plain.objective.goal)  # where estimate and goal nearly cancel
+    assert step.reported["data_loss"] == pytest.approx(drawn_loss, rel=FLOAT32_ERROR, abs=rounding)
 
 
 def test_the_expected_loss_is_the_mean_loss_over_draws() -> None:
@@ -512,19 +515,12 @@ def test_the_jitter_of_the_start_has_the_spread_asked_for() -> None:
     assert np.std(step.log_alpha) == pytest.approx(0.05, rel=0.05)
 
 
-def _explosive() -> CalibrationProblem:
-    """Weights near 1e32 that have to grow a hundred millionfold: they leave float32 within a few epochs."""
-    rng = np.random.default_rng(0)
-    matrix, design = rng.random((5, 40)), rng.uniform(0.5, 1.5, 40)
-    return CalibrationProblem.build(matrix * 1e-32, matrix @ design * 1e8, initial_weights=design * 1e32)
-
-
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_a_learning_rate_that_diverges_is_a_typed_error_with_its_epoch(gradient: str) -> None:
     reports: list[EpochReport] = []
     context = RunContext(log_every=1, report=reports.append)  # type: ignore[arg-type]  # a selection only reports epochs
     with pytest.raises(Diverged, match=r"after \d+ epochs .*: lower learning_rate \(now 5\)") as caught:
-        _select(_explosive(), _options(epochs=100, learning_rate=5.0, lambda_l0=1e-3, gradient=gradient), context)
+        _select(explosive(), _options(epochs=100, learning_rate=5.0, lambda_l0=1e-3, gradient=gradient), context)
     assert caught.value.epoch == len(reports) > 0
     assert all(np.isfinite(list(r.metrics.values())).all() for r in reports)
 
@@ -533,14 +529,14 @@ def test_a_learning_rate_that_diverges_is_a_typed_error_with_its_epoch(gradient:
 def test_a_divergence_between_two_logged_epochs_is_the_same_typed_error(gradient: str) -> None:
     with pytest.raises(Diverged):
         _select(
-            _explosive(),
+            explosive(),
             _options(epochs=100, learning_rate=5.0, lambda_l0=1e-3, gradient=gradient),
             RunContext(log_every=50),
         )
 
 
 def test_the_last_checkpoint_of_a_diverged_run_is_still_of_numbers(tmp_path: Path) -> None:
-    problem = _explosive()
+    problem = explosive()
     options = _options(epochs=100, learning_rate=5.0, lambda_l0=1e-3, gradient="sampled")
     context = RunContext(log_every=50, checkpoints=CheckpointPolicy(folder=tmp_path, every_epochs=1))
     with pytest.raises(Diverged):

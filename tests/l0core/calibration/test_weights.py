@@ -14,6 +14,7 @@ from torch import Tensor
 
 from l0core import SparseCalibrationWeights, prune_model
 from l0core.errors import InvalidHyperparameter, InvalidInput, L0Error
+from l0core.noise import epoch_key, logistic_by_number
 
 N, Q = 24, 6
 GROUPS = np.array([4, 4, 4, -1, 9, 9])
@@ -104,9 +105,10 @@ def _by_torch(
     log_weight = (np.log(2.0) + jitter.double()).requires_grad_()
     adam = torch.optim.Adam([log_weight, log_alpha], lr=0.05, eps=1e-15)
     unit = totals + 1 if loss_type == "relative" else torch.ones_like(totals)
-    for _ in range(steps):
-        u = torch.rand(N, generator=generator).double()
-        gate = (torch.sigmoid((torch.log(u) - torch.log(1 - u) + log_alpha) / 0.5) * 1.3 - 0.1).clamp(0, 1)
+    stream = int(torch.randint(2**62, (1,), generator=generator))
+    for step in range(steps):
+        noise = logistic_by_number(torch.empty(N), epoch_key(stream, step)).double()
+        gate = (torch.sigmoid((noise + log_alpha) / 0.5) * 1.3 - 0.1).clamp(0, 1)
         error = (totals - matrix @ (log_weight.exp() * gate)) / unit
         expected_l0 = torch.sigmoid(log_alpha - 0.5 * np.log(0.1 / 1.2)).sum()
         loss = (importance * error**2).sum() + lambda_l0 * expected_l0 + lambda_l2 * (2 * log_weight).exp().sum()

@@ -1,0 +1,186 @@
+"""How a descent is walked, epoch by epoch: by the plain formulas on any device, or fused into one read of the matrix.
+
+Both take the same steps but for rounding. A walk keeps the state in the order that suits it; `descent()` gives it in
+the order of the units.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l0core import hard_concrete as hc
+from l0core.calibration import descent
+from l0core.calibration.adam import FIRST_DECAY, SECOND_DECAY, Adam
+from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, OpenGates, gates_at, positive, unit_of
+from l0core.calibration.kernels import fused
+from l0core.calibration.kernels.sliced import SlicedMatrix
+from l0core.noise import epoch_key
+
+Floats = NDArray[np.float32]
+
+
+class Walk(Protocol):
+    """The way of one fit."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken, in earlier fits too."""
+        ...
+
+    def expected_l0(self) -> Tensor:
+        """Give the expected number of open gates, in float64, where the walk computes."""
+        ...
+
+    def step(self, price: Tensor, *, learning_rate: float) -> None:
+        """Take the next step; `price` is lambda_l0."""
+        ...
+
+    def descent(self) -> Descent:
+        """Give the state as it stands."""
+        ...
+
+
+def walk(state: Descent, gates: Gates, landscape: Landscape) -> Walk:
+    """Give the fastest walk there is for this landscape; `state` is where it starts."""
+    matrix = landscape.matrix
+    known = isinstance(gates, (DrawnGates, hc.GateMoments, OpenGates))
+    if isinstance(matrix, SlicedMatrix) and known and landscape.form is positive and not landscape.centred:
+        return FusedWalk(state, gates, landscape, matrix)
+    return PlainWalk(state, gates, landscape)
+
+
+class PlainWalk:
+    """The formulas of `descent`, as they stand, on the landscape's device."""
+
+    def __init__(self, state: Descent, gates: Gates, landscape: Landscape) -> None:
+        self._state, self._gates, self._landscape = state, gates, landscape
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._state.steps
+
+    def expected_l0(self) -> Tensor:
+        """Give the expected number of open gates."""
+        return hc.expected_l0(self._state.theta[1], self._landscape.shape)
+
+    def step(self, price: Tensor, *, learning_rate: float) -> None:
+        """Evaluate, and step."""
+        epoch = descent.forward(self._state.theta, gates_at(self._gates, self.steps), self._landscape)
+        slope = descent.gradient(epoch, self._landscape, price)
+        self._state.step(slope, self._landscape.shape, learning_rate=learning_rate)
+
+    def descent(self) -> Descent:
+        """Give the state itself."""
+        return self._state
+
+
+class FusedWalk:
+    """The state in the order of the matrix's lanes, each epoch one call of `fused.epoch`."""
+
+    def __init__(self, state: Descent, gates: Gates, landscape: Landscape, matrix: SlicedMatrix) -> None:
+        self._landscape, self._gates, self._slices = landscape, gates, matrix.slices
+        self._state = state.at(state.theta)  # moments and steps; its tensors are read here and no more
+        self._mode, self._tables, self._table_at = _how_gates_enter(gates)
+        self._shape = _shape_numbers(landscape.shape)
+        self._theta = self._pair(state.theta, rest=(0.0, landscape.shape.reach[0]))
+        self._first, self._second = self._pair(state.adam.first), self._pair(state.adam.second)
+        self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
+        self._totals = self._slices.sums()
+        blocks = self._slices.blocks.size - 1
+        self._told = np.empty((blocks, 2))
+        self._norms = self._scaled_norms()
+        fused.begin(*self._matrix(), self._theta, self._totals, self._told, *self._how(self._key(self.steps)))
+        self._residual = self._rows()
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._state.steps
+
+    def expected_l0(self) -> Tensor:
+        """Give the expected number of open gates."""
+        return torch.tensor(self._told[:, 0].sum())
+
+    def step(self, price: Tensor, *, learning_rate: float) -> None:
+        """Take the next step in one pass over the matrix."""
+        if self.steps == 0:
+            self._choose_unit(price)
+        unit, done = self._state.unit, self.steps + 1
+        nesting = self._slices.nesting
+        by_row = fused.spread_down(self._factor * self._residual * unit, nesting.parent, nesting.child)
+        given = (
+            *self._matrix(),
+            self._theta,
+            self._totals,
+            self._told,
+            *self._how(self._key(done)),
+            self._norms,
+            self._first,
+            self._second,
+            by_row,
+            self._key(self.steps),
+            (np.float32(float(price) * unit), np.float32(2 * self._landscape.lambda_l2 * unit)),
+            np.float32(learning_rate / (1 - FIRST_DECAY**done)),
+            np.float32(1 / (1 - SECOND_DECAY**done)),
+            tuple(np.float32(end) for end in self._landscape.shape.reach),
+        )
+        self._state.steps = done  # first: an interrupt that comes while the kernel runs is raised where it returns
+        fused.epoch(*given)
+        self._residual = self._rows()
+
+    def descent(self) -> Descent:
+        """Give the state in the order of the units."""
+        adam = Adam(first=self._collected(self._first), second=self._collected(self._second))
+        return Descent(theta=self._collected(self._theta), adam=adam, steps=self.steps, unit=self._state.unit)
+
+    def _choose_unit(self, price: Tensor) -> None:
+        theta = self._collected(self._theta)
+        epoch = descent.forward(theta, gates_at(self._gates, 0), self._landscape)
+        self._state.unit = unit_of(descent.gradient(epoch, self._landscape, price))
+        self._norms = self._scaled_norms()
+
+    def _scaled_norms(self) -> Floats:
+        return self._slices.spread((self._landscape.squared_norms * self._state.unit).numpy(), 0.0)
+
+    def _rows(self) -> NDArray[np.float64]:
+        """Give the residual A (w m) - b of the gates that were pushed last."""
+        nesting = self._slices.nesting
+        rows: NDArray[np.float64] = fused.gather_up(self._totals, nesting.parent, nesting.child)
+        return np.asarray(self._factor * rows - self._goal)
+
+    def _matrix(self) -> tuple[NDArray[Any], ...]:
+        s = self._slices
+        return s.data, s.row, s.start, s.blocks, s.unit
+
+    def _how(self, key: tuple[np.int32, np.int32]) -> tuple[Any, ...]:
+        return self._mode, key, self._shape, self._tables, self._table_at
+
+    def _key(self, epoch: int) -> tuple[np.int32, np.int32]:
+        words = epoch_key(self._gates.seed, epoch) if isinstance(self._gates, DrawnGates) else (0, 0)
+        low, high = np.array(words, dtype=np.uint32).view(np.int32)
+        return low, high
+
+    def _pair(self, tensor: Tensor, *, rest: tuple[float, float] = (0.0, 0.0)) -> Floats:
+        rows = tensor.to(torch.float32).numpy()
+        return np.stack([self._slices.spread(row, blank) for row, blank in zip(rows, rest, strict=True)])
+
+    def _collected(self, pair: Floats) -> Tensor:
+        return torch.from_numpy(np.stack([self._slices.collect(row) for row in pair]))
+
+
+def _how_gates_enter(gates: Gates) -> tuple[int, Floats, tuple[np.float32, ...]]:
+    """Give the kernel's mode, the gates' two moments (by cell: value and slope), and where and how finely they lie."""
+    if isinstance(gates, hc.GateMoments):
+        tables = torch.stack([gates.table[:, :-1], gates.slopes], dim=-1).to(torch.float32).contiguous().numpy()
+        return fused.EXPECTED, tables, tuple(np.float32(number) for number in (gates.low, 1 / gates.step, gates.step))
+    mode = fused.DRAWN if isinstance(gates, DrawnGates) else fused.OPEN
+    return mode, np.zeros((2, 1, 2), dtype=np.float32), (np.float32(0), np.float32(1), np.float32(1))
+
+
+def _shape_numbers(shape: hc.GateShape) -> tuple[np.float32, ...]:
+    numbers = (1 / shape.beta, shape.gamma, shape.zeta - shape.gamma, shape.threshold)
+    return tuple(np.float32(number) for number in numbers)

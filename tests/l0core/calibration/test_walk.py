@@ -1,0 +1,451 @@
+"""The fused walk against the formulas of `descent` in float64; and the same bits however it is walked.
+
+The reference takes the same float32 numbers and computes in float64 throughout. Errors are measured against what the
+gradient's sums are made of: where these cancel, no float32 sum keeps its digits.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numba
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l0core import hard_concrete as hc
+from l0core.calibration import descent
+from l0core.calibration.adam import FIRST_DECAY, Adam
+from l0core.calibration.descent import Descent, DeterministicGates, DrawnGates, Gates, GateValues, Landscape, OpenGates
+from l0core.calibration.kernels.sliced import SlicedMatrix
+from l0core.calibration.kernels.torch_csr import TorchMatrix
+from l0core.calibration.walk import FusedWalk, PlainWalk, Walk, walk
+from l0core.hard_concrete import GateMoments, GateShape
+from l0core.noise import epoch_key
+
+KINDS = ("drawn", "expected", "open")
+SEED = 2**61 + 12_345
+
+
+class _Float64:
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self._matrix = matrix
+
+    def times(self, weights: Tensor) -> Tensor:
+        return torch.from_numpy(np.asarray(self._matrix @ weights.numpy()))
+
+    def transposed_times(self, residual: Tensor) -> Tensor:
+        return torch.from_numpy(np.asarray(self._matrix.T @ residual.numpy()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DrawnInFloat64:
+    """The draws of an epoch, written out once more."""
+
+    shape: GateShape
+    epoch: int
+
+    def __call__(self, log_alpha: Tensor) -> GateValues:
+        low, high = epoch_key(SEED, self.epoch)
+        word = np.arange(log_alpha.numel(), dtype=np.uint64) ^ np.uint64(low)
+        word = _lowbias32(_lowbias32(word) ^ np.uint64(high))
+        u = ((word >> np.uint64(9)).astype(np.float64) + 0.5) / 2**23
+        value, slope = hc.draw(log_alpha, torch.from_numpy(np.log(u) - np.log1p(-u)), self.shape)
+        return value, slope, torch.zeros_like(value), torch.zeros_like(value)
+
+
+def _lowbias32(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        word = ((word ^ (word >> np.uint64(shift))) * np.uint64(factor)) % np.uint64(2**32)
+    return word ^ (word >> np.uint64(16))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """A random calibration in float32: counts by district and their totals, or rows that have nothing to do."""
+
+    kind: str
+    seed: int = 0
+    rows: int = 6
+    units: int = 70
+    beta: float = 0.5
+    lambda_l0: float = 0.1
+    lambda_l2: float = 1e-3
+    magnitude: float = 1.0
+    stacked: bool = True
+    without_weight: float = 0.0
+
+    def _rng(self, part: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, part))
+
+    @property
+    def shape(self) -> GateShape:
+        return GateShape(beta=self.beta)
+
+    @cached_property
+    def matrix(self) -> sp.csr_array:
+        rng = self._rng(0)
+        values = rng.integers(1, 5, (self.rows, self.units)) * rng.random(self.units).astype(np.float32)
+        dense = values * (rng.random((self.rows, self.units)) < 0.5)
+        if self.stacked and self.rows > 2:
+            dense[-1] = dense[0]
+            dense[1] *= dense[0] == 0
+            dense[-1] += dense[1]
+        return sp.csr_array(dense.astype(np.float64))
+
+    def factor(self) -> Tensor:
+        return torch.from_numpy(self.magnitude * np.exp(self._rng(1).normal(size=self.rows))).float()
+
+    def theta(self) -> Tensor:
+        rng = self._rng(2)
+        log_weight, log_alpha = rng.normal(size=self.units), 3 * rng.normal(size=self.units)
+        log_weight[rng.random(self.units) < self.without_weight] = -np.inf
+        return torch.from_numpy(np.stack([log_weight, self._within_cells(log_alpha)])).float()
+
+    def _within_cells(self, log_alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Keep off the borders of the moments' table, where rounding decides between two slopes."""
+        table = GateMoments(self.shape, device="cpu")
+        position = (log_alpha - table.low) / table.step
+        return np.asarray(table.low + table.step * (np.floor(position) + np.clip(position % 1, 0.1, 0.9)))
+
+    def goal(self) -> Tensor:
+        weights, value = torch.exp(self.theta()[0].double()), self.gates64(0)(self.theta()[1].double())[0]
+        estimate = self.factor().double() * _Float64(self.matrix).times(weights * value)
+        return (estimate * torch.from_numpy(self._rng(3).uniform(0.3, 1.7, self.rows))).float() + self.magnitude
+
+    @cached_property
+    def landscape(self) -> Landscape:
+        squares = (self.factor().double().numpy()[:, None] * self.matrix.toarray()) ** 2
+        return Landscape(
+            matrix=SlicedMatrix(self.matrix),
+            factor=self.factor(),
+            goal=self.goal(),
+            squared_norms=torch.from_numpy(squares.sum(axis=0)).float(),
+            shape=self.shape,
+            lambda_l2=self.lambda_l2 * self.magnitude**2,
+        )
+
+    def gates(self) -> Gates:
+        if self.kind == "drawn":
+            return DrawnGates(shape=self.shape, seed=SEED)
+        return GateMoments(self.shape, device="cpu") if self.kind == "expected" else OpenGates()
+
+    def gates64(self, epoch: int) -> Gates:
+        if self.kind == "drawn":
+            return _DrawnInFloat64(shape=self.shape, epoch=epoch)
+        return GateMoments(self.shape, device="cpu", dtype=torch.float64) if self.kind == "expected" else OpenGates()
+
+    @property
+    def price(self) -> Tensor:
+        return torch.tensor(self.lambda_l0 * self.magnitude**2, dtype=torch.float64)
+
+    def start(self) -> Descent:
+        return Descent.start(self.theta())
+
+    def fused(self, state: Descent | None = None) -> FusedWalk:
+        assert isinstance(self.landscape.matrix, SlicedMatrix)
+        return FusedWalk(state or self.start(), self.gates(), self.landscape, self.landscape.matrix)
+
+    def plain(self) -> PlainWalk:
+        return PlainWalk(self.start(), self.gates(), self.landscape)
+
+
+def _in_float64(landscape: Landscape, matrix: sp.csr_array) -> Landscape:
+    return replace(
+        landscape,
+        matrix=_Float64(matrix),
+        factor=landscape.factor.double(),
+        goal=landscape.goal.double(),
+        squared_norms=landscape.squared_norms.double(),
+    )
+
+
+def _made_of(epoch: descent.Epoch, landscape: Landscape, price: Tensor) -> Tensor:
+    """Give the gradient with every term taken at its absolute value."""
+    value, slope, variance, variance_slope = epoch.gate
+    sums = epoch.residual.abs() + 2 * landscape.goal  # at least what A (w m) and b are
+    sizes = replace(epoch, gate=(value, slope.abs(), variance, variance_slope.abs()), residual=sums)
+    return descent.gradient(sizes, landscape, price)
+
+
+def _gradient(way: Walk) -> Tensor:
+    """Give the gradient of the first step, from what Adam keeps of it."""
+    state = way.descent()
+    return state.adam.first.double() / (1 - FIRST_DECAY) / state.unit
+
+
+problems = st.builds(
+    _Problem,
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 2**31),
+    rows=st.integers(1, 12),
+    units=st.one_of(st.integers(1, 40), st.sampled_from([64, 65, 300])),
+    beta=st.sampled_from([0.1, 0.35, 2 / 3, 2.0]),
+    lambda_l0=st.sampled_from([0.0, 1e-3, 10.0]),
+    lambda_l2=st.sampled_from([0.0, 1e-4, 1.0]),
+    magnitude=st.sampled_from([1e-8, 1.0, 1e8]),
+    stacked=st.booleans(),
+    without_weight=st.sampled_from([0.0, 0.3, 1.0]),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(problem=problems)
+def test_the_gradient_of_a_step_is_the_plain_formula_s_in_float64(problem: _Problem) -> None:
+    way = problem.fused()
+    way.step(problem.price, learning_rate=0.1)
+    landscape = _in_float64(problem.landscape, problem.matrix)
+    epoch = descent.forward(problem.theta().double(), problem.gates64(0), landscape)
+    error = _gradient(way) - descent.gradient(epoch, landscape, problem.price)
+    made_of = _made_of(epoch, landscape, problem.price)
+    assert (error.norm(dim=1) <= 1e-5 * made_of.norm(dim=1) + 1e-30 * problem.magnitude**2).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(problem=problems, steps=st.integers(1, 3))
+def test_the_gradient_of_a_later_step_is_too(problem: _Problem, steps: int) -> None:
+    """What a step adds to the first moment: the residual and the noise of an epoch are those of its own gates."""
+    way = problem.fused()
+    for _ in range(steps):
+        way.step(problem.price, learning_rate=0.1)
+    before = way.descent()
+    theta = before.theta.clone()
+    theta[1] = torch.from_numpy(problem._within_cells(theta[1].double().numpy())).float()
+    way = problem.fused(Descent(theta=theta, adam=before.adam, steps=steps, unit=before.unit))
+    way.step(problem.price, learning_rate=0.1)
+    added = way.descent().adam.first.double() - FIRST_DECAY * before.adam.first.double()
+    landscape = _in_float64(problem.landscape, problem.matrix)
+    epoch = descent.forward(theta.double(), problem.gates64(steps), landscape)
+    error = added / (1 - FIRST_DECAY) / before.unit - descent.gradient(epoch, landscape, problem.price)
+    made_of = _made_of(epoch, landscape, problem.price) + before.adam.first.double().abs() / before.unit
+    assert (error.norm(dim=1) <= 1e-5 * made_of.norm(dim=1) + 1e-30 * problem.magnitude**2).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(problem=problems)
+def test_the_loss_along_the_way_is_the_plain_formula_s_in_float64(problem: _Problem) -> None:
+    way, single = problem.fused(), problem.landscape
+    double, price = _in_float64(single, problem.matrix), float(problem.price)
+    for epoch in range(3):
+        theta = way.descent().theta
+        found = descent.losses(descent.forward(theta, descent.gates_at(problem.gates(), epoch), single), single, price)
+        there = descent.forward(theta.double(), problem.gates64(epoch), double)
+        made_of = descent.losses(replace(there, residual=there.residual.abs() + double.goal), double, price)
+        assert abs(found["loss"] - descent.losses(there, double, price)["loss"]) <= 1e-5 * made_of["loss"]
+        residual = torch.from_numpy(way._residual)
+        assert (residual - there.residual).norm() <= 1e-5 * (there.residual.abs() + double.goal).norm()
+        way.step(problem.price, learning_rate=0.1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(problem=problems, steps=st.integers(0, 3))
+def test_the_expected_number_of_open_gates_is_hard_concrete_s(problem: _Problem, steps: int) -> None:
+    way = problem.fused()
+    for _ in range(steps):
+        way.step(problem.price, learning_rate=0.5)
+    found = way.expected_l0()
+    assert found.dtype == torch.float64
+    expected = float(hc.expected_l0(way.descent().theta[1].double(), problem.shape))
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("rows", "units"), [(1, 1), (3, 33), (30, 2000)])
+@pytest.mark.parametrize("magnitude", [1.0, 1e6])
+def test_after_fifty_steps_both_walks_are_in_the_same_place(kind: str, rows: int, units: int, magnitude: float) -> None:
+    problem = _Problem(kind=kind, rows=rows, units=units, magnitude=magnitude, without_weight=0.1)
+    ways = (problem.fused(), problem.plain())
+    for way in ways:
+        for done in range(50):
+            way.step(problem.price * (1 + done), learning_rate=0.1 / (1 + done / 50))
+    found, expected = (way.descent() for way in ways)
+    assert (found.steps, found.unit) == (expected.steps, expected.unit) == (50, expected.unit)
+    near = torch.isclose(found.theta, expected.theta, rtol=1e-3, atol=1e-3)
+    assert near.float().mean() >= 0.99  # a draw may reach a gate's end in one of them alone, by rounding: 1 in 10^6
+    assert float(ways[0].expected_l0()) == pytest.approx(float(ways[1].expected_l0()), rel=1e-4)
+
+
+def test_the_drawn_gates_of_every_epoch_are_others() -> None:
+    problem = _Problem(kind="drawn", lambda_l0=0.0)
+    way = problem.fused()
+    residuals = []
+    for _ in range(4):
+        residuals.append(way._residual)
+        way.step(problem.price, learning_rate=1e-12)
+    assert len({tuple(residual.tolist()) for residual in residuals}) == 4
+
+
+def _bits(state: Descent) -> str:
+    numbers = (state.theta, state.adam.first, state.adam.second)
+    held = b"".join(tensor.contiguous().numpy().tobytes() for tensor in numbers)
+    return hashlib.sha256(held + repr((state.steps, state.unit)).encode()).hexdigest()
+
+
+def bits_of_a_walk(kind: str, units: int, *, steps: int = 8) -> str:
+    problem = _Problem(kind=kind, units=units, without_weight=0.1)
+    way = problem.fused()
+    for _ in range(steps):
+        way.step(problem.price, learning_rate=0.1)
+    return _bits(way.descent()) + repr(float(way.expected_l0()))
+
+
+SIZES = (1, 33, 5000, 70_001)
+
+
+@pytest.fixture
+def most_threads() -> Iterator[int]:
+    """Give how many threads there are by default, and leave them so."""
+    before: int = numba.get_num_threads()
+    yield before
+    numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("units", SIZES)
+def test_the_bits_do_not_depend_on_the_threads(kind: str, units: int, most_threads: int) -> None:
+    found = set()
+    for threads in (1, most_threads):
+        numba.set_num_threads(threads)
+        found.add(bits_of_a_walk(kind, units))
+    assert len(found) == 1
+
+
+def test_the_bits_are_those_of_another_process_with_other_threads() -> None:
+    program = (
+        f"import runpy; f = runpy.run_path({__file__!r})['bits_of_a_walk']\n"
+        f"print(*(f(kind, units) for kind in {KINDS} for units in {SIZES[:3]}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"NUMBA_NUM_THREADS": "3", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [bits_of_a_walk(kind, units) for kind in KINDS for units in SIZES[:3]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("units", [1, 33, 5000])
+def test_a_walk_stopped_anywhere_and_gone_on_with_gives_the_same_bits(kind: str, units: int) -> None:
+    problem = _Problem(kind=kind, units=units, without_weight=0.1)
+    whole = problem.fused()
+    states = [whole.descent()]
+    for _ in range(10):
+        whole.step(problem.price, learning_rate=0.1)
+        states.append(whole.descent())
+    for state in states[:-1]:
+        held = Adam(first=state.adam.first.clone(), second=state.adam.second.clone())
+        way = problem.fused(Descent(theta=state.theta.clone(), adam=held, steps=state.steps, unit=state.unit))
+        while way.steps < 10:
+            assert _bits(way.descent()) == _bits(states[way.steps])
+            way.step(problem.price, learning_rate=0.1)
+        assert _bits(way.descent()) == _bits(states[-1])
+        assert float(way.expected_l0()) == float(whole.expected_l0())
+
+
+def test_a_walk_leaves_alone_what_it_was_given_and_what_it_gave() -> None:
+    problem = _Problem(kind="drawn")
+    start = problem.start()
+    way = problem.fused(start)
+    way.step(problem.price, learning_rate=0.1)
+    given_out = way.descent()
+    kept = _bits(given_out)
+    way.step(problem.price, learning_rate=0.1)
+    assert _bits(given_out) == kept
+    assert _bits(start) == _bits(problem.start())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row", [0, 1], ids=["log_weight", "log_alpha"])
+@pytest.mark.parametrize("when", [0, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_ends_as_in_the_plain_walk(kind: str, row: int, when: int, value: float) -> None:
+    """NaN and an infinite weight come out as NaN; a weight of 0 stays; an infinite location is brought within reach."""
+    problem = _Problem(kind=kind)
+    way: Walk
+    found = []
+    for plain in (False, True):
+        way = problem.plain() if plain else problem.fused()
+        for _ in range(when):
+            way.step(problem.price, learning_rate=0.1)
+        state = way.descent()
+        state.theta[row, 3] = value
+        way = PlainWalk(state, problem.gates(), problem.landscape) if plain else problem.fused(state)
+        for _ in range(3):
+            way.step(problem.price, learning_rate=0.1)
+        found.append(way)
+    ended, expected = (way.descent() for way in found)
+    assert ended.is_sound() == expected.is_sound() == (value == -np.inf or (row == 1 and value == np.inf))
+    assert torch.equal(ended.theta.isnan(), expected.theta.isnan())
+    assert ended.theta[row, 3] == pytest.approx(float(expected.theta[row, 3]), abs=1e-3, nan_ok=True)
+    open_gates = [float(way.expected_l0()) for way in found]
+    assert open_gates[0] == pytest.approx(open_gates[1], rel=1e-4, nan_ok=True)
+
+
+def test_a_weight_too_large_for_float32_is_not_sound() -> None:
+    problem = _Problem(kind="open")
+    state = problem.start()
+    state.theta[0] = torch.inf
+    way = problem.fused(state)
+    way.step(problem.price, learning_rate=0.1)
+    assert not way.descent().is_sound()
+
+
+def test_the_unit_of_the_gradient_is_chosen_at_the_first_step_alone() -> None:
+    problem = _Problem(kind="expected", magnitude=1e5)
+    way = problem.fused()
+    assert way.descent().unit == 1
+    way.step(problem.price, learning_rate=0.1)
+    unit = way.descent().unit
+    assert 0.25 <= float(_gradient(way).abs().max()) * unit <= 1
+    way.step(problem.price * 1e9, learning_rate=0.1)
+    assert way.descent().unit == unit
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_positive_weights_on_the_processor_are_walked_fused(kind: str) -> None:
+    problem = _Problem(kind=kind)
+    assert isinstance(walk(problem.start(), problem.gates(), problem.landscape), FusedWalk)
+
+
+@pytest.mark.parametrize("what", ["signed", "centred", "torch"])
+def test_any_other_landscape_is_walked_by_the_plain_formulas(what: str) -> None:
+    problem = _Problem(kind="drawn")
+    landscape = {
+        "signed": replace(problem.landscape, form=descent.signed),
+        "centred": replace(problem.landscape, centred=True),
+        "torch": replace(problem.landscape, matrix=TorchMatrix(problem.matrix, device="cpu")),
+    }[what]
+    way = walk(problem.start(), problem.gates(), landscape)
+    assert isinstance(way, PlainWalk)
+    way.step(problem.price, learning_rate=0.1)
+    assert (way.steps, way.descent().is_sound()) == (1, True)
+
+
+def test_gates_the_kernel_does_not_know_are_walked_by_the_plain_formulas() -> None:
+    problem = _Problem(kind="open")
+    gates = DeterministicGates(shape=problem.shape)
+    assert isinstance(walk(problem.start(), gates, problem.landscape), PlainWalk)
+
+
+def test_the_kernel_s_decays_are_adam_s() -> None:
+    """They are written out in the kernel; a change of one alone would go unseen in the first step's direction."""
+    problem = _Problem(kind="open", lambda_l0=0.0)
+    ways = (problem.fused(), problem.plain())
+    for way in ways:
+        for _ in range(20):
+            way.step(problem.price, learning_rate=0.1)
+    found, expected = (way.descent().adam for way in ways)
+    torch.testing.assert_close(found.first, expected.first, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found.second, expected.second, rtol=1e-3, atol=1e-6)
