@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test bench docs format clean
+.PHONY: help install demo up check test bench bench-full docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,7 +45,11 @@ bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go t
 	$(BIN)/python benchmarks/faults_of_l0_python.py
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/digits.py
+	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/one_machine.py
+
+bench-full: $(BENCH_STAMP) ## the long rows of the speed benchmark: 50 million nonzeros
+	$(BIN)/python benchmarks/speed.py --full
 
 $(BENCH_STAMP): $(STAMP)
 	@$(MAKE) --no-print-directory --always-make EXTRA=bench install
