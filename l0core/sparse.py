@@ -83,7 +83,7 @@ class SparseL0Linear(GatedVector):
         Minimises mean((y - prediction)^2) + lambda_reg E[open gates], one draw of the gates a step. The intercept is
         not stepped: it is always the one that fits the other parameters best. `X_sparse` is rows x `n_features`,
         scipy, numpy or torch, sparse or dense; `y` has one number a row. A further call goes on with the same Adam
-        moments and generator. `verbose_freq`, `verbose`, `history` and errors as in `SparseCalibrationWeights.fit`.
+        moments and draws. `verbose_freq`, `verbose`, `history` and errors as in `SparseCalibrationWeights.fit`.
         """
         schedule = Schedule.checked(
             price=("lambda_reg", lambda_reg), lr=lr, epochs=epochs, verbose=verbose, verbose_freq=verbose_freq

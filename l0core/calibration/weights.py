@@ -115,10 +115,10 @@ class SparseCalibrationWeights(GatedVector):
         times `group_multipliers[group]` (>= 0, default 1).
 
         `M` is Q x N, scipy, numpy or torch, sparse or dense; `y` has Q numbers. A further call goes on with the same
-        Adam moments and generator, on the matrix it is given: two fits of n epochs are one of 2n. Every `verbose_freq`
+        Adam moments and stream of draws, on the matrix it is given: two fits of n are one of 2n. Every `verbose_freq`
         epochs and at the end the deterministic weights are measured into `history` (loss, data_loss, l0_penalty,
         l2_penalty, expected_l0, active, mean_abs_error, max_abs_error; the errors are |e_i|); `verbose` also shows
-        them beside a progress bar. Neither changes a number. Cost: two passes over the matrix a step.
+        them beside a progress bar. Neither changes a number. Cost: one read of the matrix a step on the CPU.
 
         Raises InvalidInput for bad arrays (a "relative" target of -1 among them), InvalidHyperparameter for bad
         settings, Diverged where the loss stops being a number or its gradient is too large for float32; then parameters

@@ -250,6 +250,12 @@ def test_a_number_s_draw_does_not_depend_on_how_many_there_are(seed: int, epoch:
     assert torch.equal(counted(seed, epoch, shorter), counted(seed, epoch, 100)[:shorter])
 
 
+def test_either_word_of_a_key_changes_every_draw_but_a_few() -> None:
+    """Two draws are alike by chance once in 2^23."""
+    drawn = [logistic_by_number(torch.zeros(1000), key) for key in ((1, 2), (1, 3), (2, 2), (2, 1))]
+    assert all(int((one == other).sum()) <= 2 for one, other in combinations(drawn, 2))
+
+
 def test_different_numbers_have_different_draws() -> None:
     """2^23 values of u: of a thousand numbers about 0.06 pairs fall together, of 32-bit words none does."""
     assert len(set(counted(1, 0, 1000).tolist())) >= 998
