@@ -84,16 +84,19 @@ class FusedWalk:
     def __init__(self, state: Descent, gates: Gates, landscape: Landscape, matrix: SlicedMatrix) -> None:
         self._landscape, self._gates, self._slices = landscape, gates, matrix.slices
         self._state = state.at(state.theta)  # moments and steps; its tensors are read here and no more
-        self._mode, self._tables, self._table_at = _how_gates_enter(gates)
+        self._mode, self._table, self._table_at = _how_gates_enter(gates)
         self._shape = _shape_numbers(landscape.shape)
-        self._theta = self._pair(state.theta, rest=(0.0, landscape.shape.reach[0]))
-        self._first, self._second = self._pair(state.adam.first), self._pair(state.adam.second)
+        self._numbers = np.empty((3, 2, self._slices.n_lanes), dtype=np.float32)  # in one: large pages hold it
+        self._theta, self._first, self._second = self._numbers
+        self._spread(state.theta, self._theta, rest=(0.0, landscape.shape.reach[0]))
+        self._spread(state.adam.first, self._first)
+        self._spread(state.adam.second, self._second)
         self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
-        self._totals = self._slices.sums()
-        blocks = self._slices.blocks.size - 1
-        self._told = np.empty((blocks, 2))
+        self._totals = self._slices.totals()
+        self._told = np.empty(self._slices.blocks.size - 1)
         self._norms = self._scaled_norms()
-        fused.begin(*self._matrix(), self._theta, self._totals, self._told, *self._how(self._key(self.steps)))
+        self._drawn = np.empty(self._slices.n_lanes if self._mode == fused.DRAWN else 0, dtype=np.float32)
+        fused.begin(*self._matrix(), self._theta, self._drawn, self._totals, *self._how(self._key(self.steps)))
         self._residual = self._rows()
 
     @property
@@ -103,7 +106,8 @@ class FusedWalk:
 
     def expected_l0(self) -> Tensor:
         """Give the expected number of open gates."""
-        return torch.tensor(self._told[:, 0].sum())
+        fused.expected_open(self._slices.blocks, self._slices.unit, self._theta[1], self._shape[3], self._told)
+        return torch.tensor(self._told.sum())
 
     def step(self, price: Tensor, *, learning_rate: float) -> None:
         """Take the next step in one pass over the matrix."""
@@ -115,18 +119,18 @@ class FusedWalk:
         given = (
             *self._matrix(),
             self._theta,
+            self._drawn,
             self._totals,
-            self._told,
             *self._how(self._key(done)),
             self._norms,
             self._first,
             self._second,
             by_row,
-            self._key(self.steps),
             (np.float32(float(price) * unit), np.float32(2 * self._landscape.lambda_l2 * unit)),
             np.float32(learning_rate / (1 - FIRST_DECAY**done)),
             np.float32(1 / (1 - SECOND_DECAY**done)),
             tuple(np.float32(end) for end in self._landscape.shape.reach),
+            self._told,
         )
         self._state.steps = done  # first: an interrupt that comes while the kernel runs is raised where it returns
         fused.epoch(*given)
@@ -157,28 +161,29 @@ class FusedWalk:
         return s.data, s.row, s.start, s.blocks, s.unit
 
     def _how(self, key: tuple[np.int32, np.int32]) -> tuple[Any, ...]:
-        return self._mode, key, self._shape, self._tables, self._table_at
+        return self._mode, key, self._shape, self._table, self._table_at
 
     def _key(self, epoch: int) -> tuple[np.int32, np.int32]:
         words = epoch_key(self._gates.seed, epoch) if isinstance(self._gates, DrawnGates) else (0, 0)
         low, high = np.array(words, dtype=np.uint32).view(np.int32)
         return low, high
 
-    def _pair(self, tensor: Tensor, *, rest: tuple[float, float] = (0.0, 0.0)) -> Floats:
-        rows = tensor.to(torch.float32).numpy()
-        return np.stack([self._slices.spread(row, blank) for row, blank in zip(rows, rest, strict=True)])
+    def _spread(self, tensor: Tensor, into: Floats, *, rest: tuple[float, float] = (0.0, 0.0)) -> None:
+        for row, lanes, blank in zip(tensor.to(torch.float32).numpy(), into, rest, strict=True):
+            lanes[:] = self._slices.spread(row, blank)
 
     def _collected(self, pair: Floats) -> Tensor:
         return torch.from_numpy(np.stack([self._slices.collect(row) for row in pair]))
 
 
 def _how_gates_enter(gates: Gates) -> tuple[int, Floats, tuple[np.float32, ...]]:
-    """Give the kernel's mode, the gates' two moments (by cell: value and slope), and where and how finely they lie."""
+    """Give the kernel's mode, the gates' moments (by cell: mean, slope, variance, slope), and where and how finely."""
     if isinstance(gates, hc.GateMoments):
-        tables = torch.stack([gates.table[:, :-1], gates.slopes], dim=-1).to(torch.float32).contiguous().numpy()
-        return fused.EXPECTED, tables, tuple(np.float32(number) for number in (gates.low, 1 / gates.step, gates.step))
+        table = torch.stack([gates.table[:, :-1], gates.slopes], dim=1).flatten(0, 1).T.to(torch.float32)
+        lies = tuple(np.float32(number) for number in (gates.low, 1 / gates.step, gates.step))
+        return fused.EXPECTED, table.contiguous().numpy(), lies
     mode = fused.DRAWN if isinstance(gates, DrawnGates) else fused.OPEN
-    return mode, np.zeros((2, 1, 2), dtype=np.float32), (np.float32(0), np.float32(1), np.float32(1))
+    return mode, np.zeros((1, 4), dtype=np.float32), (np.float32(0), np.float32(1), np.float32(1))
 
 
 def _shape_numbers(shape: hc.GateShape) -> tuple[np.float32, ...]:

@@ -10,12 +10,13 @@ import numpy as np
 from numba import prange
 
 from l0core.calibration.kernels.compiling import compiled, compiled_fast, compiled_parallel
-from l0core.calibration.kernels.lanes import LANES, SUMS_A_ROW, pull_slice, push_slice
+from l0core.calibration.kernels.lanes import LANES, SUMS_A_ROW, look_up_means, look_up_moments, pull_slice, push_slice
 from l0core.calibration.kernels.maths import exp, logistic_noise, sigmoid
 
 OPEN, DRAWN, EXPECTED = 0, 1, 2  # how the gates enter an epoch
 _F = np.float32
-_CHUNK = 64  # slices worked on at once: their entries stay in the second-level cache
+_CHUNK = 128  # slices worked on at once: their entries stay in the second-level cache
+_LANES = _CHUNK * LANES
 
 
 @compiled_fast
@@ -51,45 +52,54 @@ def _stretched(log_alpha, unit, low, high, inverse_beta, s):
 
 
 @compiled
-def _clipped(s, gamma, width, inverse_beta, value, slope):
-    """Give the drawn gate and its slope by log_alpha."""
+def _clipped(s, gamma, width, value):
+    """Give the drawn gate."""
+    for j in range(s.size):
+        value[j] = min(max(s[j] * width + gamma, _F(0)), _F(1))
+
+
+@compiled
+def _clipped_slope(s, gamma, width, inverse_beta, slope):
+    """Give its slope by log_alpha."""
     for j in range(s.size):
         z = s[j] * width + gamma
         inside = (z > _F(0)) & (z < _F(1))
         slope[j] = s[j] * (_F(1) - s[j]) * width * inverse_beta if inside else _F(0)
-        value[j] = min(max(z, _F(0)), _F(1))
 
 
 @compiled
-def _tabulated(log_alpha, table, table_at, value, slope):
-    """Give a moment of the gate and its slope, linear within the cells of its table (value and slope of each)."""
+def _placed(log_alpha, table_at, cells, cell, past):
+    """Give the cell of a table that a location lies in, and how far past its beginning."""
     low, per_step, step = table_at
     for j in range(log_alpha.size):
-        position = min(max((log_alpha[j] - low) * per_step, _F(0)), _F(table.shape[0] - 0.001))
-        cell = np.int32(_F(0) if np.isnan(position) else position)  # NaN is no index; it goes on through the sum
-        slope[j] = table[cell, 1]
-        value[j] = table[cell, 0] + slope[j] * ((position - _F(cell)) * step)
+        position = min(max((log_alpha[j] - low) * per_step, _F(0)), _F(cells - 0.001))
+        cell[j] = np.int32(_F(0) if np.isnan(position) else position)  # NaN is no index; it goes on through `past`
+        past[j] = (position - _F(cell[j])) * step
 
 
 @compiled
-def _weight_gradient(log_weight, value, pull, ridge, gradient):
+def _weights(log_weight, weight):
+    for j in range(weight.size):
+        weight[j] = exp(log_weight[j])
+
+
+@compiled
+def _weight_gradient(weight, value, pull, ridge, gradient):
     for j in range(gradient.size):
-        w = exp(log_weight[j])
-        gradient[j] = w * (_F(2) * value[j] * pull[j] + ridge * w)
+        gradient[j] = weight[j] * (_F(2) * value[j] * pull[j] + ridge * weight[j])
 
 
 @compiled
-def _gate_gradient(log_weight, slope, pull, gradient):
+def _gate_gradient(weight, slope, pull, gradient):
     for j in range(gradient.size):
-        gradient[j] = _F(2) * exp(log_weight[j]) * slope[j] * pull[j]
+        gradient[j] = _F(2) * weight[j] * slope[j] * pull[j]
 
 
 @compiled
-def _add_spread(log_weight, norm, variance, factor, gradient):
+def _add_spread(weight, norm, variance, factor, gradient):
     """Add factor w^2 ||a||^2 v: the part of the gradient that comes from the gates' variance."""
     for j in range(gradient.size):
-        w = exp(log_weight[j])
-        gradient[j] += factor * w * w * norm[j] * variance[j]
+        gradient[j] += factor * weight[j] * weight[j] * norm[j] * variance[j]
 
 
 @compiled
@@ -111,56 +121,39 @@ def _adam(parameter, first, second, gradient, rate, correction, low, high):
 
 @compiled
 def _gradients(
-    mode,
-    log_weight,
-    log_alpha,
-    unit,
-    norm,
-    pull,
-    key,
-    shape,
-    tables,
-    table_at,
-    prices,
-    by_weight,
-    by_gate,
-    value,
-    slope,
-):
+    mode, log_weight, log_alpha, drawn, norm, pull, shape, table, table_at, prices,
+    by_weight, by_gate, weight, value, slope, variance, variance_slope, cell,
+):  # fmt: skip
     """Give in `by_weight` and `by_gate` the gradients by log_weight and log_alpha of these lanes."""
+    _weights(log_weight, weight)
     if mode == EXPECTED:
-        _tabulated(log_alpha, tables[0], table_at, value, slope)
+        _placed(log_alpha, table_at, table.shape[0], cell, by_gate)
+        look_up_moments(table, cell, by_gate, value, slope, variance, variance_slope)
     elif mode == DRAWN:
-        _stretched(log_alpha, unit, key[0], key[1], shape[0], by_gate)
-        _clipped(by_gate, shape[1], shape[2], shape[0], value, slope)
+        _clipped(drawn, shape[1], shape[2], value)
+        _clipped_slope(drawn, shape[1], shape[2], shape[0], slope)
     else:
         value[:] = _F(1)
         slope[:] = _F(0)
-    _weight_gradient(log_weight, value, pull, prices[1], by_weight)
-    _gate_gradient(log_weight, slope, pull, by_gate)
+    _weight_gradient(weight, value, pull, prices[1], by_weight)
+    _gate_gradient(weight, slope, pull, by_gate)
     if mode == EXPECTED:
-        _tabulated(log_alpha, tables[1], table_at, value, slope)
-        _add_spread(log_weight, norm, value, _F(2), by_weight)
-        _add_spread(log_weight, norm, slope, _F(1), by_gate)
+        _add_spread(weight, norm, variance, _F(2), by_weight)
+        _add_spread(weight, norm, variance_slope, _F(1), by_gate)
     _add_price(log_alpha, shape[3], prices[0], by_gate)
 
 
 @compiled
-def _gate_values(mode, log_alpha, unit, key, shape, tables, table_at, value, scratch):
-    """Give the gates of an epoch: its draw, their means, or ones."""
+def _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, value, past, cell):
+    """Give the gates of an epoch: its draw, which is kept in `drawn`, their means, or ones."""
     if mode == EXPECTED:
-        _tabulated(log_alpha, tables[0], table_at, value, scratch)
+        _placed(log_alpha, table_at, table.shape[0], cell, past)
+        look_up_means(table, cell, past, value)
     elif mode == DRAWN:
-        _stretched(log_alpha, unit, key[0], key[1], shape[0], scratch)
-        _clip(scratch, shape[1], shape[2], value)
+        _stretched(log_alpha, unit, key[0], key[1], shape[0], drawn)
+        _clipped(drawn, shape[1], shape[2], value)
     else:
         value[:] = _F(1)
-
-
-@compiled
-def _clip(s, gamma, width, value):
-    for j in range(value.size):
-        value[j] = min(max(s[j] * width + gamma, _F(0)), _F(1))
 
 
 @compiled
@@ -182,76 +175,97 @@ def _open(log_alpha, unit, threshold):
 
 @compiled
 def _push_chunk(
-    data, row, start, s, last, unit, log_weight, log_alpha, total,
-    mode, key, shape, tables, table_at, value, scratch,
+    data, row, start, s, last, unit, log_weight, log_alpha, drawn, total,
+    mode, key, shape, table, table_at, value, scratch, cell,
 ):  # fmt: skip
-    """Add the chunk's M w m to `total`, under the gates of `key`; give the expected number of open gates."""
-    _gate_values(mode, log_alpha, unit, key, shape, tables, table_at, value, scratch)
+    """Add the chunk's M w m to `total`, under the gates of `key`."""
+    _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, value, scratch, cell)
     _weighted(log_weight, value, scratch)
     _pushed(data, row, start, s, last, scratch, total)
-    return _open(log_alpha, unit, shape[3])
+
+
+@compiled
+def _fold(sums, total):
+    """Add up in float64 what neighbours in a slice added to a row's several sums."""
+    for i in range(total.size):
+        total[i] = 0.0
+        for other in range(SUMS_A_ROW):
+            total[i] += sums[i * SUMS_A_ROW + other]
 
 
 @compiled_parallel
-def begin(data, row, start, blocks, unit, theta, totals, told, mode, key, shape, tables, table_at):  # fmt: skip
-    """Give in `totals` each block's M w m, and in `told` its expected number of open gates, before the first step."""
+def begin(data, row, start, blocks, unit, theta, drawn, totals, mode, key, shape, table, table_at):  # fmt: skip
+    """Give in `totals` each block's M w m before the first step, and in `drawn` what the gates of it are made of."""
     for b in prange(blocks.size - 1):
-        totals[b, :] = _F(0)
-        value, scratch = np.empty(_CHUNK * LANES, _F), np.empty(_CHUNK * LANES, _F)
-        told[b, 0] = 0.0
+        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
+        value, scratch, cell = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, np.int32)
         for s in range(blocks[b], blocks[b + 1], _CHUNK):
             last = min(s + _CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
-            told[b, 0] += _push_chunk(
-                data, row, start, s, last, unit[low:high], theta[0, low:high], theta[1, low:high], totals[b],
-                mode, key, shape, tables, table_at, value[:n], scratch[:n],
+            _push_chunk(
+                data, row, start, s, last, unit[low:high], theta[0, low:high], theta[1, low:high], drawn[low:high],
+                sums, mode, key, shape, table, table_at, value[:n], scratch[:n], cell[:n],
             )  # fmt: skip
+        _fold(sums, totals[b])
 
 
 @compiled_parallel
 def epoch(
-    data, row, start, blocks, unit, theta, totals, told, mode, then, shape, tables, table_at,
-    norm, first, second, residual, now, prices, rate, correction, reach,
+    data, row, start, blocks, unit, theta, drawn, totals, mode, then, shape, table, table_at,
+    norm, first, second, residual, prices, rate, correction, reach, touched,
 ):  # fmt: skip
-    """Take one step of every unit, then as `begin` for the gates of the next epoch.
+    """Take one step of every unit, then as `begin` for the gates of the next epoch, whose key is `then`.
 
-    `now` and `then` are this and the next epoch's keys; `residual` is this epoch's, as `spread_down` gives it.
+    `residual` is this epoch's, as `spread_down` gives it, and `drawn` what the last call left.
     """
     for b in prange(blocks.size - 1):
-        totals[b, :] = _F(0)
-        most = _CHUNK * LANES
-        by_weight, by_gate, pull = np.empty(most, _F), np.empty(most, _F), np.empty(most, _F)
-        value, slope = np.empty(most, _F), np.empty(most, _F)
-        told[b, 0] = 0.0
-        told[b, 1] = 0.0
+        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
+        by_weight, by_gate, pull = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
+        cell = np.empty(_LANES, np.int32)
+        touched[b] = 0.0
         for s in range(blocks[b], blocks[b + 1], _CHUNK):
             last = min(s + _CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
-            units, lw, la = unit[low:high], theta[0, low:high], theta[1, low:high]
-            told[b, 1] += _touched(data, row, start[s], start[last])
+            lw, la = theta[0, low:high], theta[1, low:high]
+            touched[b] += _touched(data, row, start[s], start[last])
             _pulled(data, row, start, s, last, residual, pull)
             _gradients(
-                mode, lw, la, units, norm[low:high], pull[:n], now, shape, tables, table_at, prices,
-                by_weight[:n], by_gate[:n], value[:n], slope[:n],
+                mode, lw, la, drawn[low:high], norm[low:high], pull[:n], shape, table, table_at, prices,
+                by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n], variance_slope[:n],
+                cell[:n],
             )  # fmt: skip
             _adam(lw, first[0, low:high], second[0, low:high], by_weight[:n], rate, correction, -_F(np.inf), _F(np.inf))
             _adam(la, first[1, low:high], second[1, low:high], by_gate[:n], rate, correction, reach[0], reach[1])
-            told[b, 0] += _push_chunk(
-                data, row, start, s, last, units, lw, la, totals[b], mode, then, shape, tables, table_at,
-                value[:n], slope[:n],
+            _push_chunk(
+                data, row, start, s, last, unit[low:high], lw, la, drawn[low:high], sums,
+                mode, then, shape, table, table_at, value[:n], slope[:n], cell[:n],
             )  # fmt: skip
+        _fold(sums, totals[b])
+
+
+@compiled_parallel
+def expected_open(blocks, unit, log_alpha, threshold, told):
+    """Give in `told` each block's expected number of open gates."""
+    for b in prange(blocks.size - 1):
+        told[b] = 0.0
+        for s in range(blocks[b], blocks[b + 1], _CHUNK):
+            low, high = s * LANES, min(s + _CHUNK, blocks[b + 1]) * LANES
+            told[b] += _open(log_alpha[low:high], unit[low:high], threshold)
 
 
 @compiled_parallel
 def push(data, row, start, blocks, weight, totals):
     """Give in `totals` each block's M w, for weights by lane."""
     for b in prange(blocks.size - 1):
-        totals[b, :] = _F(0)
+        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
         for s in range(blocks[b], blocks[b + 1], _CHUNK):
             last = min(s + _CHUNK, blocks[b + 1])
-            _pushed(data, row, start, s, last, weight[s * LANES : last * LANES], totals[b])
+            _pushed(data, row, start, s, last, weight[s * LANES : last * LANES], sums)
+        _fold(sums, totals[b])
 
 
 @compiled_parallel
@@ -266,11 +280,10 @@ def pull(data, row, start, blocks, residual, pulled):
 @compiled
 def gather_up(totals, parent, child):
     """Sum the blocks in their order and complete the rows others are nested in, in float64."""
-    rows = np.zeros(totals.shape[1] // SUMS_A_ROW, np.float64)
+    rows = np.zeros(totals.shape[1], np.float64)
     for b in range(totals.shape[0]):
         for i in range(rows.size):
-            for other in range(SUMS_A_ROW):
-                rows[i] += totals[b, i * SUMS_A_ROW + other]
+            rows[i] += totals[b, i]
     for k in range(parent.size):
         rows[parent[k]] += rows[child[k]]
     return rows

@@ -1,4 +1,4 @@
-"""The two inner loops over a slice, written for the compiler's back end: what numba's front end would leave scalar.
+"""The inner loops over lanes, written for the compiler's back end: what numba's front end would leave scalar.
 
 `pull_slice` gathers eight residuals at once; `push_slice` keeps a slice's weights in registers. They stand for
 
@@ -10,6 +10,8 @@
 On a processor without gather or wide registers the compiler takes them apart again; the sums are the same.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -73,6 +75,73 @@ def push_slice(_context: Any, data: Any, row: Any, begin: Any, end: Any, weight:
     return types.void(data, row, types.int64, types.int64, weight, types.int64, total), code
 
 
+@instruction
+def look_up_moments(
+    _context: Any, table: Any, cell: Any, past: Any, mean: Any, slope: Any, variance: Any, variance_slope: Any
+) -> Any:
+    """Give by lane mean, slope, variance and its slope, linear in `past` within the cells of `table` (cells x 4)."""
+
+    def code(context: Any, builder: _Builder, signature: Any, args: Any) -> Any:
+        look_up = _LookUp(context, builder, signature, args)
+        with look_up.lanes() as here:
+            for number, target in ((0, 3), (2, 5)):
+                slopes = look_up.column(number + 1)
+                look_up.store(look_up.linear(number, slopes), target, here)
+                look_up.store(slopes, target + 1, here)
+        return context.get_dummy_value()
+
+    return types.void(table, cell, past, mean, slope, variance, variance_slope), code
+
+
+@instruction
+def look_up_means(_context: Any, table: Any, cell: Any, past: Any, mean: Any) -> Any:
+    """Give by lane the mean alone."""
+
+    def code(context: Any, builder: _Builder, signature: Any, args: Any) -> Any:
+        look_up = _LookUp(context, builder, signature, args)
+        with look_up.lanes() as here:
+            look_up.store(look_up.linear(0, look_up.column(1)), 3, here)
+        return context.get_dummy_value()
+
+    return types.void(table, cell, past, mean), code
+
+
+class _LookUp:
+    """Eight cells of a table of four columns at once; arguments: table, cells, how far past their beginning, results.
+
+    The number of lanes is a multiple of eight, as a slice has 32.
+    """
+
+    def __init__(self, context: Any, builder: _Builder, signature: Any, args: Any) -> None:
+        self._builder = builder
+        self._arrays = [_address(context, builder, signature, args, i) for i in range(len(args))]
+        self._n = cgutils.create_struct_proxy(signature.args[1])(context, builder, args[1]).nitems
+        self._gather = _Gather(builder, self._arrays[0], 32)
+
+    @contextmanager
+    def lanes(self) -> Iterator[Any]:
+        """Go through the lanes by eights."""
+        builder = self._builder
+        with cgutils.for_range_slice(builder, _I64(0), self._n, _I64(_WIDTH), intp=_I64) as (here, _):
+            cells = _load(builder, self._arrays[1], here, ir.VectorType(_I32, _WIDTH))
+            self._first = builder.shl(cells, ir.Constant(cells.type, [2] * _WIDTH))
+            self._past = _load(builder, self._arrays[2], here, _FLOATS)
+            yield here
+
+    def column(self, number: int) -> Any:
+        """Give this column of the cells."""
+        return self._gather.at(self._builder.add(self._first, ir.Constant(self._first.type, [number] * _WIDTH)))
+
+    def linear(self, number: int, slopes: Any) -> Any:
+        """Give column + slope x how far past."""
+        return _fma(self._builder, self._past, slopes, self.column(number))
+
+    def store(self, values: Any, target: int, here: Any) -> None:
+        """Write to a result."""
+        place = self._builder.gep(self._arrays[target], [here])
+        self._builder.store(values, self._builder.bitcast(place, _FLOATS.as_pointer()), align=4)
+
+
 class _Gather:
     """Eight entries of a float32 array at the row numbers that lie side by side."""
 
@@ -88,8 +157,11 @@ class _Gather:
         self._gather = cgutils.get_or_insert_function(builder.module, kind, name)
 
     def __call__(self, rows: Any, here: Any) -> Any:
+        return self.at(_load(self._builder, rows, here, ir.VectorType(ir.IntType(self._row_bits), _WIDTH)))
+
+    def at(self, numbers: Any) -> Any:
+        """Give the entries of these numbers."""
         builder = self._builder
-        numbers = _load(builder, rows, here, ir.VectorType(ir.IntType(self._row_bits), _WIDTH))
         offsets = builder.shl(builder.zext(numbers, _ADDRESSES), ir.Constant(_ADDRESSES, [2] * _WIDTH))
         pointers = builder.inttoptr(builder.add(self._start, offsets), self._pointers)
         all_lanes, nothing = ir.Constant(_MASK, [1] * _WIDTH), ir.Constant(_FLOATS, [0.0] * _WIDTH)

@@ -17,7 +17,7 @@ class SlicedMatrix:
 
     def __init__(self, matrix: sp.csr_array) -> None:
         self.slices: Slices = slices_of(matrix)
-        self._totals = self.slices.sums()
+        self._totals = self.slices.totals()
 
     def times(self, weights: Tensor) -> Tensor:
         """Give M w."""

@@ -12,11 +12,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.calibration.kernels.compiling import compiled
-from l0core.calibration.kernels.lanes import LANES, SUMS_A_ROW
+from l0core.calibration.kernels.lanes import LANES
 from l0core.calibration.kernels.nesting import Nesting, nesting_of
 
 _MOST_16_BIT = 65_536
 _BLOCKS = 32  # of columns, each with its own sums; their number decides the bits, so it depends on nothing else
+_ENTRIES_A_UNIT = 10  # a unit's step takes as long as this many of its entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,9 @@ class Slices:
         """What one epoch reads of it."""
         return self.data.nbytes + self.row.nbytes
 
-    def sums(self) -> NDArray[np.float32]:
+    def totals(self) -> NDArray[np.float64]:
         """Give room for each block's sums by row."""
-        return np.empty((self.blocks.size - 1, self.n_rows * SUMS_A_ROW), dtype=np.float32)
+        return np.empty((self.blocks.size - 1, self.n_rows))
 
     def spread(self, by_unit: NDArray[np.float32], rest: float) -> NDArray[np.float32]:
         """Put one number a unit into the order of the lanes; `rest` where a lane has none."""
@@ -99,8 +100,8 @@ def _order(counts: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _blocks(start: NDArray[np.int64]) -> NDArray[np.int64]:
-    edges = np.linspace(0, start[-1], _BLOCKS + 1)
-    blocks = np.searchsorted(start, edges).astype(np.int64)
+    work = start + _ENTRIES_A_UNIT * LANES * np.arange(start.size)
+    blocks = np.searchsorted(work, np.linspace(0, work[-1], _BLOCKS + 1)).astype(np.int64)
     blocks[-1] = start.size - 1
     return blocks
 

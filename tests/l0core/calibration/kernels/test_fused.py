@@ -23,12 +23,17 @@ def _numbers(seed: int, *size: int) -> Floats:
 
 
 def test_the_sums_of_the_blocks_are_added_and_nested_rows_complete_the_others() -> None:
-    totals = np.zeros((2, 5 * SUMS_A_ROW), dtype=np.float32)
-    totals[0, ::SUMS_A_ROW] = [1, 10, 100, 1000, 10_000]
-    totals[1, SUMS_A_ROW - 1 :: SUMS_A_ROW] = 1
+    totals = np.array([[1.0, 10, 100, 1000, 10_000], [1, 1, 1, 1, 1]])
     rows = fused.gather_up(totals, PARENT, CHILD)
     assert rows.dtype == np.float64
     assert rows.tolist() == [11_015, 11_013, 101, 11_002, 10_001]
+
+
+def test_a_row_s_several_sums_are_one_number_in_float64() -> None:
+    sums, total = np.full(3 * SUMS_A_ROW, 1, dtype=np.float32), np.full(3, np.nan)
+    sums[SUMS_A_ROW] = 2**25  # to which float32 would add nothing
+    fused._fold(sums, total)
+    assert total.tolist() == [SUMS_A_ROW, 2**25 + SUMS_A_ROW - 1, SUMS_A_ROW]
 
 
 def test_what_a_row_passes_on_reaches_the_rows_nested_in_it() -> None:
@@ -42,8 +47,8 @@ def test_what_a_row_passes_on_reaches_the_rows_nested_in_it() -> None:
 @settings(deadline=None, max_examples=30)
 @given(seed=seeds)
 def test_gathering_up_and_spreading_down_are_adjoint(seed: int) -> None:
-    totals, by_row = _numbers(seed, 3, 5 * SUMS_A_ROW), _numbers(seed + 1, 5).astype(np.float64)
-    own = totals.astype(np.float64).sum(axis=0).reshape(5, SUMS_A_ROW).sum(axis=1)
+    totals, by_row = _numbers(seed, 3, 5).astype(np.float64), _numbers(seed + 1, 5).astype(np.float64)
+    own = totals.sum(axis=0)
     up = fused.gather_up(totals, PARENT, CHILD) @ by_row
     down = own @ fused.spread_down(by_row, PARENT, CHILD).astype(np.float64)
     assert up == pytest.approx(down, abs=1e-4)
@@ -52,28 +57,33 @@ def test_gathering_up_and_spreading_down_are_adjoint(seed: int) -> None:
 SHAPES = [GateShape(beta=0.1), GateShape(beta=0.5), GateShape(beta=2.0, gamma=-0.3, zeta=1.05)]
 
 
+def _cells(log_alpha: Floats, at: tuple[np.float32, ...], cells: int) -> tuple[NDArray[np.int32], Floats]:
+    """Place the locations, of which there are as many as fill whole slices."""
+    cell, past = np.empty(log_alpha.size, dtype=np.int32), np.empty_like(log_alpha)
+    fused._placed(log_alpha, at, cells, cell, past)
+    return cell, past
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("moment", [0, 1])
-def test_a_moment_and_its_slope_are_those_of_the_table(shape: GateShape, moment: int) -> None:
+def test_the_place_in_the_table_is_the_point_also_outside_of_it(shape: GateShape) -> None:
     """In the middle of every cell, where rounding picks no other one, and far outside the table."""
-    exact = GateMoments(shape, device="cpu", dtype=torch.float64)
-    points = exact.table.shape[1]
-    middles = exact.low + exact.step * (np.arange(points - 1) + 0.4)
+    moments = GateMoments(shape, device="cpu", dtype=torch.float64)
+    points = moments.table.shape[1]
+    middles = moments.low + moments.step * (np.arange(points - 1) + 0.4)
     log_alpha = np.concatenate([middles, [-1e30, -100, 100, 1e30, -np.inf, np.inf]]).astype(np.float32)
-    table = torch.stack([exact.table[:, :-1], exact.slopes], dim=-1).float().numpy()[moment]
-    at = tuple(np.float32(number) for number in (exact.low, 1 / exact.step, exact.step))
-    value, slope = np.empty_like(log_alpha), np.empty_like(log_alpha)
-    fused._tabulated(log_alpha, table, at, value, slope)
-    wanted, wanted_slope = exact(torch.tensor(log_alpha, dtype=torch.float64))[2 * moment : 2 * moment + 2]
-    np.testing.assert_allclose(value, wanted.numpy(), rtol=1e-6, atol=2e-7)
-    np.testing.assert_allclose(slope, wanted_slope.numpy(), rtol=1e-6, atol=0)
+    at = tuple(np.float32(number) for number in (moments.low, 1 / moments.step, moments.step))
+    cell, past = _cells(log_alpha, at, points - 1)
+    lowest, highest = 0, points - 2
+    assert cell.tolist() == [*range(points - 1), lowest, lowest, highest, highest, lowest, highest]
+    np.testing.assert_allclose(past[: points - 1], 0.4 * moments.step, rtol=0, atol=4e-6)
+    np.testing.assert_allclose(past[points - 1 :], np.array([0, 0, 1, 1, 0, 1]) * moments.step, rtol=0, atol=1e-5)
 
 
-def test_a_location_that_is_no_number_has_no_moment() -> None:
-    table, at = np.ones((3, 2), dtype=np.float32), (np.float32(0), np.float32(1), np.float32(1))
-    value, slope = np.zeros(1, dtype=np.float32), np.zeros(1, dtype=np.float32)
-    fused._tabulated(np.array([np.nan], dtype=np.float32), table, at, value, slope)
-    assert np.isnan(value).all()
+def test_a_location_that_is_no_number_has_a_cell_and_no_place_in_it() -> None:
+    at = (np.float32(0), np.float32(1), np.float32(1))
+    cell, past = _cells(np.array([np.nan], dtype=np.float32), at, 3)
+    assert cell.tolist() == [0]
+    assert np.isnan(past).all()
 
 
 @settings(deadline=None, max_examples=50)
@@ -81,9 +91,10 @@ def test_a_location_that_is_no_number_has_no_moment() -> None:
 def test_a_drawn_gate_and_its_slope_are_those_of_hard_concrete(seed: int, shape: GateShape) -> None:
     z = _numbers(seed, 500) * 3
     s = torch.sigmoid(torch.tensor(z, dtype=torch.float64) / shape.beta)
-    value, slope = np.empty_like(z), np.empty_like(z)
-    width = np.float32(shape.zeta - shape.gamma)
-    fused._clipped(s.float().numpy(), np.float32(shape.gamma), width, np.float32(1 / shape.beta), value, slope)
+    value, slope, drawn = np.empty_like(z), np.empty_like(z), s.float().numpy()
+    gamma, width = np.float32(shape.gamma), np.float32(shape.zeta - shape.gamma)
+    fused._clipped(drawn, gamma, width, value)
+    fused._clipped_slope(drawn, gamma, width, np.float32(1 / shape.beta), slope)
     wanted, wanted_slope = hc.draw(torch.zeros(500, dtype=torch.float64), torch.tensor(z, dtype=torch.float64), shape)
     np.testing.assert_allclose(value, wanted.numpy(), rtol=0, atol=3e-7)
     steady = ((wanted < 1e-6) == (wanted == 0)) & ((wanted > 1 - 1e-6) == (wanted == 1))  # not at an end to rounding

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from l0core.calibration.kernels.compiling import compiled
-from l0core.calibration.kernels.lanes import LANES, SUMS_A_ROW, pull_slice, push_slice
+from l0core.calibration.kernels.lanes import LANES, SUMS_A_ROW, look_up_means, look_up_moments, pull_slice, push_slice
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.uint16] | NDArray[np.uint32]
@@ -24,7 +24,16 @@ def _one_push(data: Any, row: Any, begin: Any, end: Any, weight: Any, at: Any, t
     push_slice(data, row, begin, end, weight, at, total)
 
 
+def _means(table: Any, cell: Any, past: Any, mean: Any) -> None:
+    look_up_means(table, cell, past, mean)
+
+
+def _moments(table: Any, cell: Any, past: Any, mean: Any, slope: Any, variance: Any, variance_slope: Any) -> None:
+    look_up_moments(table, cell, past, mean, slope, variance, variance_slope)
+
+
 _pull, _push = compiled(_one_pull), compiled(_one_push)
+_looked_up_means, _looked_up_moments = compiled(_means), compiled(_moments)
 widths = st.sampled_from([np.uint16, np.uint32])
 
 
@@ -75,3 +84,20 @@ def test_lanes_that_all_add_to_one_row_lose_nothing() -> None:
     weight, total = np.arange(LANES, dtype=np.float32), np.zeros(SUMS_A_ROW, dtype=np.float32)
     _push(data, row, 0, 3 * LANES, weight, 0, total)
     assert total.sum() == 3 * weight.sum()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**31), slices=st.integers(0, 3), skip=st.integers(0, 9))
+def test_moments_are_looked_up_in_their_own_columns(seed: int, slices: int, skip: int) -> None:
+    rng, cells, n = np.random.default_rng(seed), 50, slices * LANES
+    table, past = rng.normal(size=(cells, 4)).astype(np.float32), _numbers(rng, n, skip=skip)
+    cell = rng.integers(0, cells, n + skip).astype(np.int32)[skip:]
+    mean, slope, variance, variance_slope, alone = (_numbers(rng, n, skip=skip) for _ in range(5))
+    _looked_up_moments(table, cell, past, mean, slope, variance, variance_slope)
+    _looked_up_means(table, cell, past, alone)
+    wanted = table[cell].astype(np.float64)
+    np.testing.assert_allclose(mean, wanted[:, 0] + past * wanted[:, 1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(variance, wanted[:, 2] + past * wanted[:, 3], rtol=0, atol=1e-6)
+    assert (slope == table[cell, 1]).all()
+    assert (variance_slope == table[cell, 3]).all()
+    assert (alone == mean).all()
