@@ -1,6 +1,8 @@
 """The price of a unit during a selection, and the exact choice of k units at its end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,13 +16,18 @@ _RAMP = 0.4  # share of the epochs over which the goal falls from all candidates
 _SWING = 1e4  # lambda stays within this factor of where it started
 
 
+Count = Callable[[], Tensor]  # asked for where it is needed: counting costs a pass over the gates
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedPrice:
     """A lambda that stays."""
 
     start: float
 
-    def update(self, price: Tensor, _open: Tensor, _epoch: int) -> Tensor:
+    least: ClassVar[int] = 0
+
+    def update(self, price: Tensor, _open: Count, _epoch: int) -> Tensor:
         """Give the price unchanged."""
         return price
 
@@ -34,11 +41,16 @@ class BudgetPrice:
     candidates: int
     epochs: int
 
-    def update(self, price: Tensor, expected_open: Tensor, epoch: int) -> Tensor:
+    @property
+    def least(self) -> int:
+        """How many units must stay to choose from."""
+        return self.budget
+
+    def update(self, price: Tensor, expected_open: Count, epoch: int) -> Tensor:
         """Give the next price from the expected number of open gates, without leaving the device."""
         done = min(1.0, epoch / max(1.0, _RAMP * self.epochs))
         goal = self.candidates * (self.budget / self.candidates) ** done
-        factor = torch.exp(_GAIN * torch.log(expected_open.clamp(min=1e-3) / goal))
+        factor = torch.exp(_GAIN * torch.log(expected_open().clamp(min=1e-3) / goal))
         return torch.clamp(price * factor, min=self.start / _SWING, max=self.start * _SWING)
 
 

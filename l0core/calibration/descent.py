@@ -18,6 +18,7 @@ from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.calibration.adam import Adam
+from l0core.calibration.closing import REMOVED
 from l0core.noise import epoch_key, logistic_by_number
 
 _UNIT_REACH = 100  # powers of two; float32 ends at 2^127, and a product with the gradient must stay inside too
@@ -33,6 +34,10 @@ class Matrix(Protocol):
 
     def transposed_times(self, residual: Tensor) -> Tensor:
         """Give M' r."""
+        ...
+
+    def keep(self, units: Tensor) -> None:
+        """Hold the columns of these units alone (n booleans); the others count as empty from now on."""
         ...
 
 
@@ -122,7 +127,11 @@ class Landscape:
 
     def residual(self, weights: Tensor) -> Tensor:
         """Give A w - b."""
-        residual = self.factor * self.matrix.times(weights) - self.goal
+        return self.residual_of(self.matrix.times(weights))
+
+    def residual_of(self, rows: Tensor) -> Tensor:
+        """Give F rows - b, where `rows` are M w."""
+        residual = self.factor * rows - self.goal
         return residual - residual.mean() if self.centred else residual
 
     def pull(self, residual: Tensor) -> Tensor:
@@ -166,16 +175,51 @@ def gradient(epoch: Epoch, landscape: Landscape, price: Tensor) -> Tensor:
     return torch.stack([epoch.weight_slope * by_weight, by_log_alpha])
 
 
-def losses(epoch: Epoch, landscape: Landscape, price: float) -> dict[str, float]:
-    """Give the loss and its parts, accumulated in float64."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A descent looked at, sums in float64: what the log needs. `rows` are M w g under the test-time gates.
+
+    `misfit` is the first two terms of the loss under the epoch's gates, `squares` sum w^2, `active` how many test-time
+    gates are above 0; not `sound` where parameters or moments are no numbers any more.
+    """
+
+    rows: Tensor
+    misfit: float
+    squares: float
+    expected_l0: float
+    active: int
+    sound: bool
+
+    def losses(self, *, price: float, lambda_l2: float) -> dict[str, float]:
+        """Give the loss and its parts; `price` is lambda_l0."""
+        return _losses(self.misfit, self.squares, self.expected_l0, price, lambda_l2)
+
+    def losses_at_test_time(self, landscape: Landscape, *, price: float) -> dict[str, float]:
+        """Give the loss of the test-time gates, and its parts."""
+        misfit = float((landscape.residual_of(self.rows) ** 2).sum())
+        return _losses(misfit, self.squares, self.expected_l0, price, landscape.lambda_l2)
+
+
+def _losses(misfit: float, squares: float, expected_l0: float, price: float, lambda_l2: float) -> dict[str, float]:
+    parts = {"data_loss": misfit, "l0_penalty": price * expected_l0, "l2_penalty": lambda_l2 * squares}
+    return {"loss": sum(parts.values()), **parts, "expected_l0": expected_l0}
+
+
+def measure(state: "Descent", gates: Gates, landscape: Landscape) -> Measured:
+    """Look at a descent; it is not changed."""
+    epoch = forward(state.theta, gates, landscape)
     squares = epoch.weights.double() ** 2
     spread = (squares * (landscape.squared_norms * epoch.gate[2])).sum()
-    data_loss = float((epoch.residual.double() ** 2).sum() + spread)
-    expected = float(epoch.prob_active.sum(dtype=torch.float64))
-    l0_penalty = price * expected
-    l2_penalty = landscape.lambda_l2 * float(squares.sum())
-    parts = {"data_loss": data_loss, "l0_penalty": l0_penalty, "l2_penalty": l2_penalty, "expected_l0": expected}
-    return {"loss": data_loss + l0_penalty + l2_penalty, **parts}
+    fixed = gates if isinstance(gates, OpenGates) else DeterministicGates(shape=landscape.shape)
+    at_test_time = fixed(state.theta[1])[0]
+    return Measured(
+        rows=landscape.matrix.times(epoch.weights * at_test_time).double(),
+        misfit=float((epoch.residual.double() ** 2).sum() + spread),
+        squares=float(squares.sum()),
+        expected_l0=float(epoch.prob_active[state.left].sum(dtype=torch.float64)),
+        active=int((at_test_time > 0).sum()),
+        sound=state.is_sound(),
+    )
 
 
 @dataclass(kw_only=True)
@@ -184,26 +228,35 @@ class Descent:
 
     `unit` is a power of two that gradients are multiplied with, set at the first step so that the largest is near 1:
     Adam's steps do not depend on it, and its squares stay inside float32 whether targets are in people or in dollars.
+    `closed` says of each unit at how many checks in a row its gate was closed, or that it is removed (see `closing`).
     """
 
     theta: Tensor
     adam: Adam
+    closed: Tensor
     steps: int = 0
     unit: float = 1.0
 
     @classmethod
     def start(cls, theta: Tensor) -> "Descent":
         """Begin at `theta`, which will be changed in place."""
-        return cls(theta=theta, adam=Adam.for_parameter(theta))
+        closed = torch.zeros(theta.shape[1], dtype=torch.uint8, device=theta.device)
+        return cls(theta=theta, adam=Adam.for_parameter(theta), closed=closed)
+
+    @property
+    def left(self) -> Tensor:
+        """The units that are not removed (booleans)."""
+        return self.closed != REMOVED
 
     def at(self, theta: Tensor) -> "Descent":
         """Give the same descent, moments and steps, at other parameters; neither touches the other's tensors."""
         moments = Adam(first=self.adam.first.to(theta, copy=True), second=self.adam.second.to(theta, copy=True))
-        return Descent(theta=theta, adam=moments, steps=self.steps, unit=self.unit)
+        return replace(self, theta=theta, adam=moments, closed=self.closed.to(theta.device, copy=True))
 
     def become(self, other: "Descent") -> None:
         """Take over the state of another."""
-        self.theta, self.adam, self.steps, self.unit = other.theta, other.adam, other.steps, other.unit
+        self.theta, self.adam, self.closed = other.theta, other.adam, other.closed
+        self.steps, self.unit = other.steps, other.unit
 
     def is_sound(self) -> bool:
         """Say whether parameters and moments are numbers still: an infinite moment would make every step 0.

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
-from l0core.calibration import descent
-from l0core.calibration.descent import Descent, DeterministicGates, Epoch, Gates, Landscape, OpenGates, WeightForm
+from l0core.calibration.descent import Descent, Gates, Landscape, Measured, OpenGates, WeightForm
 from l0core.calibration.history import History
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.torch_csr import threads_for
@@ -84,11 +83,10 @@ class Totals:
             centred=self.centred,
         )
 
-    def errors(self, epoch: Epoch) -> FloatArray:
-        """Give |M w - y| / unit of every row that counts."""
+    def errors(self, residual: Tensor) -> FloatArray:
+        """Give |M w - y| / unit of every row that counts, from its part of the loss."""
         counts = self.importance > 0
-        residual = epoch.residual.double().cpu().numpy()[counts]
-        return np.asarray(np.abs(residual) / np.sqrt(self.importance[counts]))
+        return np.asarray(np.abs(residual.cpu().numpy()[counts]) / np.sqrt(self.importance[counts]))
 
 
 def descend(
@@ -108,34 +106,32 @@ def descend(
             for done in range(1, schedule.epochs + 1):
                 way.step(price, learning_rate=schedule.learning_rate)
                 if done % schedule.record_every == 0 or done == schedule.epochs:
-                    state.become(way.descent())
-                    metrics = _measured(state, gates, landscape, totals, float(price))
-                    _check_finite(metrics["loss"], state, schedule)
-                    history.add(state.steps, metrics)
+                    measured = way.measure()
+                    metrics = _metrics(measured, landscape, totals, float(price))
+                    if not (measured.sound and math.isfinite(metrics["loss"])):
+                        raise _diverged(way.steps, schedule)
+                    history.add(way.steps, metrics)
                     advance(done, _note(metrics, state.theta.shape[1]))
         finally:
             state.become(way.descent())
 
 
-def _measured(state: Descent, gates: Gates, landscape: Landscape, totals: Totals, price: float) -> dict[str, float]:
-    """Measure the weights as they would be used now."""
-    fixed = gates if isinstance(gates, OpenGates) else DeterministicGates(shape=landscape.shape)
-    epoch = descent.forward(state.theta, fixed, landscape)
-    errors = totals.errors(epoch)
-    return descent.losses(epoch, landscape, price) | {
-        "active": float((epoch.gate[0] > 0).sum()),
+def _metrics(measured: Measured, landscape: Landscape, totals: Totals, price: float) -> dict[str, float]:
+    """Give the numbers of the weights as they would be used now."""
+    errors = totals.errors(landscape.residual_of(measured.rows))
+    return measured.losses_at_test_time(landscape, price=price) | {
+        "active": float(measured.active),
         "mean_abs_error": float(errors.mean()) if errors.size else 0.0,
         "max_abs_error": float(errors.max()) if errors.size else 0.0,
     }
 
 
-def _check_finite(loss: float, state: Descent, schedule: Schedule) -> None:
-    if not (math.isfinite(loss) and state.is_sound()):
-        raise Diverged(
-            f"after {state.steps} epochs the loss is not a number or its gradient too large for float32: "
-            f"lower lr (now {schedule.learning_rate:g}), or divide matrix and totals by a constant",
-            epoch=state.steps,
-        )
+def _diverged(steps: int, schedule: Schedule) -> Diverged:
+    return Diverged(
+        f"after {steps} epochs the loss is not a number or its gradient too large for float32: "
+        f"lower lr (now {schedule.learning_rate:g}), or divide matrix and totals by a constant",
+        epoch=steps,
+    )
 
 
 def _note(metrics: dict[str, float], n: int) -> str:

@@ -1,5 +1,7 @@
 """A calibration from beginning to end: prepare, select, refit, evaluate. Safe to call in a notebook or in a job."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from l0core.arrays import FloatArray
@@ -55,10 +57,16 @@ def _select(
     context: RunContext,
     identity: Identity,
 ) -> Selection | Stopped:
-    def estimates(weights: FloatArray) -> FloatArray:
-        return problem.estimates(objective.dense(weights, problem.n_units))
+    held_out = np.flatnonzero(problem.holdout)
 
-    with threads_for(objective.matrix):
+    def estimates(of_the_fit: FloatArray, weights: Callable[[], FloatArray]) -> FloatArray:
+        found = np.empty(problem.n_targets)
+        found[objective.rows] = of_the_fit
+        if held_out.size:
+            found[held_out] = problem.matrix[held_out] @ objective.dense(weights(), problem.n_units)
+        return found
+
+    with threads_for(objective.plain):
         return Selector(objective, options, context, identity, estimates).run()
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
-from l0core.calibration import checkpoint, descent
+from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
-from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, gates_at
+from l0core.calibration.closing import check_distance
+from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.objective import Objective, price_of_a_unit
@@ -23,7 +24,8 @@ from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import Diverged
 
-Evaluation = Callable[[FloatArray], FloatArray]
+Evaluation = Callable[[FloatArray, Callable[[], FloatArray]], FloatArray]
+"""Estimates of all the problem's targets, from those of the fit and the weights of the candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,10 @@ class Selector:
         return torch.randn(like.shape, generator=self._generator, device=like.device, dtype=like.dtype)
 
     def _step(self) -> None:
-        self._price = self._price_policy.update(self._price, self._walk.expected_l0(), self._epoch)
+        self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._epoch)
         self._walk.step(self._price, learning_rate=self._learning_rate())
+        if self._epoch % check_distance(self._options.epochs) == 0:
+            self._walk.check_gates(least=self._price_policy.least)
 
     def _learning_rate(self) -> float:
         rate = self._options.learning_rate
@@ -126,11 +130,10 @@ class Selector:
         return self._epoch == self._options.epochs
 
     def _log(self) -> None:
-        state = self._walk.descent()
-        pass_ = descent.forward(state.theta, gates_at(self._gates, state.steps), self._landscape)
-        losses = descent.losses(pass_, self._landscape, float(self._price))
-        metrics = losses | self._fit(state.theta) | self._settings()
-        if not (math.isfinite(metrics["loss"]) and state.is_sound()):
+        measured = self._walk.measure()
+        losses = measured.losses(price=float(self._price), lambda_l2=self._options.lambda_l2)
+        metrics = losses | self._fit(measured) | self._settings()
+        if not (math.isfinite(metrics["loss"]) and measured.sound):
             raise self._diverged()
         self._history.add(self._epoch, metrics)
         self._context.report(EpochReport(epoch=self._epoch, epochs=self._options.epochs, metrics=metrics))
@@ -142,19 +145,22 @@ class Selector:
             epoch=self._epoch,
         )
 
-    def _fit(self, theta: Tensor) -> dict[str, float]:
-        """Measure the deterministic weights as they would be used now."""
-        weights, gates = self._deterministic(theta)
-        residual = self._landscape.residual(weights * gates)
-        errors = np.abs(residual.double().cpu().numpy() * self._to_relative)
+    def _fit(self, measured: Measured) -> dict[str, float]:
+        """Give how well the deterministic weights would do as they are now."""
+        residual = self._landscape.residual_of(measured.rows).cpu().numpy()
+        errors = np.abs(residual * self._to_relative)
         if self._epoch % snapshot_distance(self._options.epochs, self._context.log_every) == 0 or self._is_last():
-            self._history.snapshots[self._epoch] = self._estimates(_float64(weights * gates))
+            self._history.snapshots[self._epoch] = self._estimates(measured.rows.cpu().numpy(), self._weights)
         return {
-            "active": float((gates > 0).sum()),
+            "active": float(measured.active),
             "mean_abs_relative_error": float(errors.mean()),
             "median_abs_relative_error": float(np.median(errors)),
             "max_abs_relative_error": float(errors.max()),
         }
+
+    def _weights(self) -> FloatArray:
+        weights, gates = self._deterministic(self._walk.descent().theta)
+        return _float64(weights * gates)
 
     def _settings(self) -> dict[str, float]:
         epoch, then = self._last_log
@@ -200,6 +206,7 @@ class Selector:
             "log_alpha": state.theta[1],
             "adam_first": state.adam.first,
             "adam_second": state.adam.second,
+            "closed": state.closed,
             "lambda_l0": self._price,
             "gradient_unit": torch.tensor(state.unit, dtype=torch.float64),
         }
@@ -209,7 +216,8 @@ class Selector:
         device = self._context.device
         theta = torch.stack([held["log_weight"], held["log_alpha"]]).to(device)
         adam = Adam(first=held["adam_first"].to(device), second=held["adam_second"].to(device))
-        state = Descent(theta=theta, adam=adam, steps=steps, unit=float(held["gradient_unit"]))
+        closed, unit = held["closed"].to(device), float(held["gradient_unit"])
+        state = Descent(theta=theta, adam=adam, closed=closed, steps=steps, unit=unit)
         self._walk = self._walk_from(state)
         self._price = held["lambda_l0"].to(device)
         self._last_log = (self._epoch, self._context.clock())

@@ -4,6 +4,7 @@ Both take the same steps but for rounding. A walk keeps the state in the order t
 the order of the units.
 """
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,18 @@ from torch import Tensor
 from l0core import hard_concrete as hc
 from l0core.calibration import descent
 from l0core.calibration.adam import FIRST_DECAY, SECOND_DECAY, Adam
-from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, OpenGates, gates_at, positive, unit_of
+from l0core.calibration.closing import CHECKS, REMOVED, closed_below, is_due
+from l0core.calibration.descent import (
+    Descent,
+    DrawnGates,
+    Gates,
+    Landscape,
+    Measured,
+    OpenGates,
+    gates_at,
+    positive,
+    unit_of,
+)
 from l0core.calibration.kernels import fused
 from l0core.calibration.kernels.sliced import SlicedMatrix
 from l0core.noise import epoch_key
@@ -38,6 +50,14 @@ class Walk(Protocol):
         """Take the next step; `price` is lambda_l0."""
         ...
 
+    def measure(self) -> Measured:
+        """Look at the state, at the cost of half a step; nothing is changed."""
+        ...
+
+    def check_gates(self, *, least: int) -> None:
+        """Remove, when it is due, the units whose gates stayed closed; `least` units stay (see `closing`)."""
+        ...
+
     def descent(self) -> Descent:
         """Give the state as it stands."""
         ...
@@ -53,10 +73,12 @@ def walk(state: Descent, gates: Gates, landscape: Landscape) -> Walk:
 
 
 class PlainWalk:
-    """The formulas of `descent`, as they stand, on the landscape's device."""
+    """The formulas of `descent`, as they stand, on the landscape's device. Units that are removed stay as they are."""
 
     def __init__(self, state: Descent, gates: Gates, landscape: Landscape) -> None:
         self._state, self._gates, self._landscape = state, gates, landscape
+        if not bool(state.left.all()):
+            self._keep_what_is_left()
 
     @property
     def steps(self) -> int:
@@ -65,63 +87,88 @@ class PlainWalk:
 
     def expected_l0(self) -> Tensor:
         """Give the expected number of open gates."""
-        return hc.expected_l0(self._state.theta[1], self._landscape.shape)
+        return hc.expected_l0(self._state.theta[1][self._state.left], self._landscape.shape)
 
     def step(self, price: Tensor, *, learning_rate: float) -> None:
         """Evaluate, and step."""
         epoch = descent.forward(self._state.theta, gates_at(self._gates, self.steps), self._landscape)
-        slope = descent.gradient(epoch, self._landscape, price)
+        slope = descent.gradient(epoch, self._landscape, price) * self._state.left  # 0 after 0 moves nothing
         self._state.step(slope, self._landscape.shape, learning_rate=learning_rate)
+
+    def measure(self) -> Measured:
+        """Look at the state."""
+        return descent.measure(self._state, gates_at(self._gates, self.steps), self._landscape)
+
+    def check_gates(self, *, least: int) -> None:
+        """Check, and remove what is due."""
+        state = self._state
+        below = (state.theta[1] < closed_below(self._landscape.shape)) & state.left
+        counted = torch.where(below, (state.closed + 1).clamp(max=CHECKS), 0)
+        state.closed = torch.where(state.left, counted, state.closed).to(torch.uint8)
+        ready = state.closed == CHECKS
+        if is_due(ready=int(ready.sum()), left=int(state.left.sum()), least=least):
+            state.closed[ready] = REMOVED
+            self._keep_what_is_left()
 
     def descent(self) -> Descent:
         """Give the state itself."""
         return self._state
 
+    def _keep_what_is_left(self) -> None:
+        left = self._state.left
+        self._landscape.matrix.keep(left)
+        self._landscape = replace(self._landscape, squared_norms=self._landscape.squared_norms * left)
+        for moment in (self._state.adam.first, self._state.adam.second):
+            moment.mul_(left)
+
 
 class FusedWalk:
     """The state in the order of the matrix's lanes, each epoch one call of `fused.epoch`."""
 
+    _theta: Floats
+    _first: Floats
+    _second: Floats
+    _norms: Floats
+    _drawn: Floats
+    _residual: NDArray[np.float64]
+    _unit: float
+
     def __init__(self, state: Descent, gates: Gates, landscape: Landscape, matrix: SlicedMatrix) -> None:
-        self._landscape, self._gates, self._slices = landscape, gates, matrix.slices
-        self._state = state.at(state.theta)  # moments and steps; its tensors are read here and no more
+        self._landscape, self._gates, self._matrix = landscape, gates, matrix
         self._mode, self._table, self._table_at = _how_gates_enter(gates)
         self._shape = _shape_numbers(landscape.shape)
-        self._numbers = np.empty((3, 2, self._slices.n_lanes), dtype=np.float32)  # in one: large pages hold it
-        self._theta, self._first, self._second = self._numbers
-        self._spread(state.theta, self._theta, rest=(0.0, landscape.shape.reach[0]))
-        self._spread(state.adam.first, self._first)
-        self._spread(state.adam.second, self._second)
         self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
-        self._totals = self._slices.totals()
-        self._told = np.empty(self._slices.blocks.size - 1)
-        self._norms = self._scaled_norms()
-        self._drawn = np.empty(self._slices.n_lanes if self._mode == fused.DRAWN else 0, dtype=np.float32)
-        fused.begin(*self._matrix(), self._theta, self._drawn, self._totals, *self._how(self._key(self.steps)))
-        self._residual = self._rows()
+        self._totals = matrix.slices.totals()
+        self._told = np.empty((self._totals.shape[0], 5))
+        if not bool(state.left.all()):
+            matrix.keep(state.left)
+        self._enter(state)
 
     @property
     def steps(self) -> int:
         """How many steps were taken."""
-        return self._state.steps
+        return self._steps
 
     def expected_l0(self) -> Tensor:
         """Give the expected number of open gates."""
         fused.expected_open(self._slices.blocks, self._slices.unit, self._theta[1], self._shape[3], self._told)
-        return torch.tensor(self._told.sum())
+        return torch.tensor(self._told[:, 0].sum())
 
     def step(self, price: Tensor, *, learning_rate: float) -> None:
         """Take the next step in one pass over the matrix."""
         if self.steps == 0:
             self._choose_unit(price)
-        unit, done = self._state.unit, self.steps + 1
+        unit, done = self._unit, self.steps + 1
         nesting = self._slices.nesting
         by_row = fused.spread_down(self._factor * self._residual * unit, nesting.parent, nesting.child)
         given = (
-            *self._matrix(),
+            *self._layout(),
             self._theta,
             self._drawn,
             self._totals,
-            *self._how(self._key(done)),
+            self._mode,
+            self._key(done),
+            *self._how(),
             self._norms,
             self._first,
             self._second,
@@ -132,36 +179,84 @@ class FusedWalk:
             tuple(np.float32(end) for end in self._landscape.shape.reach),
             self._told,
         )
-        self._state.steps = done  # first: an interrupt that comes while the kernel runs is raised where it returns
+        self._steps = done  # first: an interrupt that comes while the kernel runs is raised where it returns
         fused.epoch(*given)
         self._residual = self._rows()
 
+    def measure(self) -> Measured:
+        """Look at the state in one pass over the matrix."""
+        state = (self._theta, self._first, self._second, self._norms, self._totals)
+        fused.measure(*self._layout(), *state, self._mode, *self._how(), self._told)
+        expected, squares, spread, active, unsound = self._told.sum(axis=0)
+        return Measured(
+            rows=torch.from_numpy(self._summed()),
+            misfit=float(self._residual @ self._residual + spread / self._unit),
+            squares=float(squares),
+            expected_l0=float(expected),
+            active=int(active),
+            sound=unsound == 0,
+        )
+
+    def check_gates(self, *, least: int) -> None:
+        """Check, and remove what is due."""
+        limit = np.float32(closed_below(self._landscape.shape))
+        ready = fused.count_closed(self._theta[1], self._slices.unit, limit, CHECKS, self._closed)
+        if is_due(ready=ready, left=self._slices.n_held, least=least):
+            self._closed[self._closed == CHECKS] = REMOVED
+            state = self.descent()
+            self._matrix.keep(state.left)
+            self._enter(state)
+
     def descent(self) -> Descent:
-        """Give the state in the order of the units."""
-        adam = Adam(first=self._collected(self._first), second=self._collected(self._second))
-        return Descent(theta=self._collected(self._theta), adam=adam, steps=self.steps, unit=self._state.unit)
+        """Give the state in the order of the units; of removed ones as it was, without moments."""
+        theta, closed = self._rest.clone(), torch.full((self._slices.n_columns,), REMOVED, dtype=torch.uint8)
+        adam = Adam.for_parameter(theta)
+        for pair, lanes in ((theta, self._theta), (adam.first, self._first), (adam.second, self._second)):
+            for row, by_lane in zip(pair.numpy(), lanes, strict=True):
+                self._slices.collect(by_lane, row)
+        self._slices.collect(self._closed, closed.numpy())
+        return Descent(theta=theta, adam=adam, closed=closed, steps=self.steps, unit=self._unit)
+
+    def _enter(self, state: Descent) -> None:
+        """Go on from a state, with the columns the matrix holds; its tensors are read and no more."""
+        self._slices = self._matrix.slices
+        self._rest, self._steps, self._unit = state.theta.to(torch.float32), state.steps, state.unit
+        numbers = np.empty((3, 2, self._slices.n_lanes), dtype=np.float32)  # in one: large pages hold it
+        self._theta, self._first, self._second = numbers
+        self._spread(state.theta, self._theta, rest=(0.0, self._landscape.shape.reach[0]))
+        self._spread(state.adam.first, self._first)
+        self._spread(state.adam.second, self._second)
+        self._closed = self._slices.spread(state.closed.numpy(), 0)
+        self._norms = self._scaled_norms()
+        self._drawn = np.empty(self._slices.n_lanes if self._mode == fused.DRAWN else 0, dtype=np.float32)
+        key = self._key(self.steps)
+        fused.begin(*self._layout(), self._theta, self._drawn, self._totals, self._mode, key, *self._how())
+        self._residual = self._rows()
 
     def _choose_unit(self, price: Tensor) -> None:
-        theta = self._collected(self._theta)
+        theta = self.descent().theta
         epoch = descent.forward(theta, gates_at(self._gates, 0), self._landscape)
-        self._state.unit = unit_of(descent.gradient(epoch, self._landscape, price))
+        self._unit = unit_of(descent.gradient(epoch, self._landscape, price))
         self._norms = self._scaled_norms()
 
     def _scaled_norms(self) -> Floats:
-        return self._slices.spread((self._landscape.squared_norms * self._state.unit).numpy(), 0.0)
+        return self._slices.spread((self._landscape.squared_norms * self._unit).numpy(), 0.0)
 
     def _rows(self) -> NDArray[np.float64]:
         """Give the residual A (w m) - b of the gates that were pushed last."""
+        return np.asarray(self._factor * self._summed() - self._goal)
+
+    def _summed(self) -> NDArray[np.float64]:
         nesting = self._slices.nesting
         rows: NDArray[np.float64] = fused.gather_up(self._totals, nesting.parent, nesting.child)
-        return np.asarray(self._factor * rows - self._goal)
+        return rows
 
-    def _matrix(self) -> tuple[NDArray[Any], ...]:
+    def _layout(self) -> tuple[NDArray[Any], ...]:
         s = self._slices
         return s.data, s.row, s.start, s.blocks, s.unit
 
-    def _how(self, key: tuple[np.int32, np.int32]) -> tuple[Any, ...]:
-        return self._mode, key, self._shape, self._table, self._table_at
+    def _how(self) -> tuple[Any, ...]:
+        return self._shape, self._table, self._table_at
 
     def _key(self, epoch: int) -> tuple[np.int32, np.int32]:
         words = epoch_key(self._gates.seed, epoch) if isinstance(self._gates, DrawnGates) else (0, 0)
@@ -171,9 +266,6 @@ class FusedWalk:
     def _spread(self, tensor: Tensor, into: Floats, *, rest: tuple[float, float] = (0.0, 0.0)) -> None:
         for row, lanes, blank in zip(tensor.to(torch.float32).numpy(), into, rest, strict=True):
             lanes[:] = self._slices.spread(row, blank)
-
-    def _collected(self, pair: Floats) -> Tensor:
-        return torch.from_numpy(np.stack([self._slices.collect(row) for row in pair]))
 
 
 def _how_gates_enter(gates: Gates) -> tuple[int, Floats, tuple[np.float32, ...]]:

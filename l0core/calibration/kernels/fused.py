@@ -213,7 +213,7 @@ def begin(data, row, start, blocks, unit, theta, drawn, totals, mode, key, shape
 @compiled_parallel
 def epoch(
     data, row, start, blocks, unit, theta, drawn, totals, mode, then, shape, table, table_at,
-    norm, first, second, residual, prices, rate, correction, reach, touched,
+    norm, first, second, residual, prices, rate, correction, reach, told,
 ):  # fmt: skip
     """Take one step of every unit, then as `begin` for the gates of the next epoch, whose key is `then`.
 
@@ -225,13 +225,13 @@ def epoch(
         weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
         variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
         cell = np.empty(_LANES, np.int32)
-        touched[b] = 0.0
+        told[b, 0] = 0.0
         for s in range(blocks[b], blocks[b + 1], _CHUNK):
             last = min(s + _CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
             lw, la = theta[0, low:high], theta[1, low:high]
-            touched[b] += _touched(data, row, start[s], start[last])
+            told[b, 0] += _touched(data, row, start[s], start[last])
             _pulled(data, row, start, s, last, residual, pull)
             _gradients(
                 mode, lw, la, drawn[low:high], norm[low:high], pull[:n], shape, table, table_at, prices,
@@ -251,10 +251,95 @@ def epoch(
 def expected_open(blocks, unit, log_alpha, threshold, told):
     """Give in `told` each block's expected number of open gates."""
     for b in prange(blocks.size - 1):
-        told[b] = 0.0
+        told[b, 0] = 0.0
         for s in range(blocks[b], blocks[b + 1], _CHUNK):
             low, high = s * LANES, min(s + _CHUNK, blocks[b + 1]) * LANES
-            told[b] += _open(log_alpha[low:high], unit[low:high], threshold)
+            told[b, 0] += _open(log_alpha[low:high], unit[low:high], threshold)
+
+
+@compiled_fast
+def _squares(weight, log_weight, unit):
+    """Give sum w^2 in float64; a weight that leaves float32 is infinite."""
+    total = 0.0
+    for j in range(weight.size):
+        w = np.float64(weight[j]) if log_weight[j] <= _F(88) else np.inf
+        total += w * w if unit[j] >= 0 else 0.0
+    return total
+
+
+@compiled_fast
+def _spread(weight, norm, variance):
+    """Give sum w^2 ||a||^2 v."""
+    total = 0.0
+    for j in range(weight.size):
+        total += np.float64(weight[j]) * weight[j] * norm[j] * variance[j]
+    return total
+
+
+@compiled_fast
+def _unsound(parameter, first, second):
+    """Count what is no number any more; -inf is one, a log-weight's of 0."""
+    found = 0
+    for j in range(parameter.size):
+        sound = (parameter[j] < _F(np.inf)) & (abs(first[j]) < _F(np.inf)) & (abs(second[j]) < _F(np.inf))
+        found += 0 if sound else 1
+    return found
+
+
+@compiled
+def _test_time(mode, log_alpha, unit, shape, value):
+    """Give the deterministic gates, and how many are open."""
+    n = 0
+    for j in range(value.size):
+        z = sigmoid(log_alpha[j] * shape[0]) * shape[2] + shape[1] if mode != OPEN else _F(1)
+        value[j] = min(max(z, _F(0)), _F(1))
+        n += 1 if (value[j] > _F(0)) & (unit[j] >= 0) else 0
+    return n
+
+
+@compiled_parallel
+def measure(
+    data, row, start, blocks, unit, theta, first, second, norm, totals, mode, shape, table, table_at, told,
+):  # fmt: skip
+    """Give in `totals` each block's M w g under the test-time gates.
+
+    And in `told` its expected open gates, sum w^2, sum w^2 ||a||^2 v, open test-time gates, and what is no number.
+    """
+    for b in prange(blocks.size - 1):
+        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
+        value, weight, past = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        slope, variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        cell = np.empty(_LANES, np.int32)
+        told[b, :] = 0.0
+        for s in range(blocks[b], blocks[b + 1], _CHUNK):
+            last = min(s + _CHUNK, blocks[b + 1])
+            low, high = s * LANES, last * LANES
+            n = high - low
+            lw, la, units = theta[0, low:high], theta[1, low:high], unit[low:high]
+            _weights(lw, weight[:n])
+            told[b, 0] += _open(la, units, shape[3])
+            told[b, 1] += _squares(weight[:n], lw, units)
+            if mode == EXPECTED:
+                _placed(la, table_at, table.shape[0], cell[:n], past[:n])
+                look_up_moments(table, cell[:n], past[:n], value[:n], slope[:n], variance[:n], variance_slope[:n])
+                told[b, 2] += _spread(weight[:n], norm[low:high], variance[:n])
+            told[b, 3] += _test_time(mode, la, units, shape, value[:n])
+            for k in range(2):
+                told[b, 4] += _unsound(theta[k, low:high], first[k, low:high], second[k, low:high])
+            _weighted(lw, value[:n], past[:n])
+            _pushed(data, row, start, s, last, past[:n], sums)
+        _fold(sums, totals[b])
+
+
+@compiled
+def count_closed(log_alpha, unit, limit, checks, closed):
+    """Count on where a gate is below `limit`, begin anew where it is not; give how many reached `checks`."""
+    ready = 0
+    for j in range(closed.size):
+        below = (log_alpha[j] < limit) & (unit[j] >= 0)
+        closed[j] = min(closed[j] + 1, checks) if below else 0
+        ready += closed[j] == checks
+    return ready
 
 
 @compiled_parallel

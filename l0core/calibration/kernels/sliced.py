@@ -32,7 +32,13 @@ class SlicedMatrix:
         rows = fused.spread_down(_floats(residual).astype(np.float64), s.nesting.parent, s.nesting.child)
         pulled = np.empty(s.n_lanes, dtype=np.float32)
         fused.pull(s.data, s.row, s.start, s.blocks, rows, pulled)
-        return torch.from_numpy(s.collect(pulled))
+        by_unit = np.zeros(s.n_columns, dtype=np.float32)
+        s.collect(pulled, by_unit)
+        return torch.from_numpy(by_unit)
+
+    def keep(self, units: Tensor) -> None:
+        """Hold the columns of these units alone (N booleans); the others count as empty from now on."""
+        self.slices = self.slices.keeping(self.slices.spread(units.numpy(), False))
 
 
 def _floats(tensor: Tensor) -> Floats:

@@ -5,7 +5,8 @@ Columns are sorted by their number of entries; 32 neighbours form a slice, padde
 once and never mispredicts where one ends. 4 bytes a value and 2 a row number (4 from 65,536 rows on).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,11 +25,13 @@ _ENTRIES_A_UNIT = 10  # a unit's step takes as long as this many of its entries
 class Slices:
     """Q x N in float32. Lane l of slice s holds column `unit[32 s + l]` (-1: none), every 32nd entry from `start[s]`.
 
-    `blocks[b]` to `blocks[b + 1]` are the slices of block b: about the same work each.
+    `blocks[b]` to `blocks[b + 1]` are the slices of block b: about the same work each. `n_held` columns are here; the
+    others count as empty.
     """
 
     n_rows: int
     n_columns: int
+    n_held: int
     data: NDArray[np.float32]
     row: NDArray[np.uint16] | NDArray[np.uint32]
     start: NDArray[np.int64]
@@ -38,7 +41,7 @@ class Slices:
 
     @property
     def n_lanes(self) -> int:
-        """Columns, rounded up to whole slices."""
+        """Columns held, rounded up to whole slices."""
         return int(self.unit.size)
 
     @property
@@ -50,17 +53,35 @@ class Slices:
         """Give room for each block's sums by row."""
         return np.empty((self.blocks.size - 1, self.n_rows))
 
-    def spread(self, by_unit: NDArray[np.float32], rest: float) -> NDArray[np.float32]:
+    def spread(self, by_unit: NDArray[Any], rest: float) -> NDArray[Any]:
         """Put one number a unit into the order of the lanes; `rest` where a lane has none."""
-        lanes = np.full(self.n_lanes, rest, dtype=np.float32)
-        lanes[: self.n_columns] = by_unit[self.unit[: self.n_columns]]
+        lanes = np.full(self.n_lanes, rest, dtype=by_unit.dtype)
+        lanes[: self.n_held] = by_unit[self.unit[: self.n_held]]
         return lanes
 
-    def collect(self, by_lane: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Undo `spread`."""
-        values = np.empty(self.n_columns, dtype=np.float32)
-        values[self.unit[: self.n_columns]] = by_lane[: self.n_columns]
-        return values
+    def collect(self, by_lane: NDArray[Any], into: NDArray[Any]) -> None:
+        """Undo `spread`: write each lane's number to its unit's place."""
+        into[self.unit[: self.n_held]] = by_lane[: self.n_held]
+
+    def keeping(self, lanes: NDArray[np.bool_]) -> "Slices":
+        """Give the slices of these lanes alone, in the memory of the present ones, which are not to be used again.
+
+        What is kept decides the result, not on how many ways it came to be all that is left.
+        """
+        lanes = lanes & (self.unit >= 0)
+        kept = np.flatnonzero(lanes)
+        unit = np.full(-(-kept.size // LANES) * LANES, -1, dtype=np.int32)
+        unit[: kept.size] = self.unit[kept]
+        start = _moved_together(kept, self.start, self.data, self.row)
+        return replace(
+            self,
+            n_held=kept.size,
+            data=self.data[: start[-1]],
+            row=self.row[: start[-1]],
+            start=start,
+            unit=unit,
+            blocks=_blocks(start),
+        )
 
 
 def slices_of(matrix: sp.csr_array) -> Slices:
@@ -81,6 +102,7 @@ def slices_of(matrix: sp.csr_array) -> Slices:
     return Slices(
         n_rows=rows,
         n_columns=columns,
+        n_held=columns,
         data=data,
         row=row,
         start=start,
@@ -127,3 +149,33 @@ def _fill(indptr, indices, values, covered, place, start, counts, data, row):
                 filled[j] -= 1
                 data[at] = values[k]
                 row[at] = i
+
+
+@compiled
+def _moved_together(kept, start, data, row):
+    """Move the entries of these lanes to the front, 32 lanes a slice, and give where the new slices begin.
+
+    A new slice never reaches past the old one its next lane lies in, so that nothing is overwritten before it is read.
+    """
+    slices = (kept.size + 31) // 32
+    starts = np.zeros(slices + 1, np.int64)
+    longest = 0
+    for s in range(start.size - 1):
+        longest = max(longest, (start[s + 1] - start[s]) // 32)
+    held, rows = np.empty((longest, 32), data.dtype), np.empty((longest, 32), row.dtype)
+    for s in range(slices):
+        held[:], rows[:] = 0, 0
+        length = 0
+        for lane in range(min(32, kept.size - 32 * s)):
+            old = kept[32 * s + lane]
+            begin, entries = start[old // 32] + old % 32, (start[old // 32 + 1] - start[old // 32]) // 32
+            while entries > 0 and data[begin + 32 * (entries - 1)] == 0:
+                entries -= 1
+            for k in range(entries):
+                held[k, lane], rows[k, lane] = data[begin + 32 * k], row[begin + 32 * k]
+            length = max(length, entries)
+        for k in range(length):
+            for lane in range(32):
+                data[starts[s] + 32 * k + lane], row[starts[s] + 32 * k + lane] = held[k, lane], rows[k, lane]
+        starts[s + 1] = starts[s] + 32 * length
+    return starts

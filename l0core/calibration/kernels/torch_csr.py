@@ -34,7 +34,10 @@ class TorchMatrix:
 
     def __init__(self, matrix: sp.csr_array, *, device: str) -> None:
         self._matrix, self._device = matrix, device
-        self._rows = _csr(matrix, device)
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return _csr(self._matrix, self._device)
 
     @cached_property
     def _columns(self) -> Tensor:
@@ -47,6 +50,14 @@ class TorchMatrix:
     def transposed_times(self, residual: Tensor) -> Tensor:
         """Give A' r."""
         return self._columns @ residual
+
+    def keep(self, units: Tensor) -> None:
+        """Hold the columns of these units alone (n booleans); the others are empty from now on."""
+        held = sp.csr_array(self._matrix @ sp.diags_array(units.double().cpu().numpy()))
+        held.eliminate_zeros()
+        self._matrix = held
+        for made in ("_rows", "_columns"):
+            self.__dict__.pop(made, None)
 
 
 class Products(Protocol):

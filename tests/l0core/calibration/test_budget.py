@@ -47,7 +47,7 @@ def test_the_most_useful_of_the_open_come_first_then_the_most_useful_of_the_clos
 
 def test_a_fixed_price_stays() -> None:
     price = torch.tensor(0.3, dtype=torch.float64)
-    assert FixedPrice(start=0.3).update(price, torch.tensor(99.0), 7) is price
+    assert FixedPrice(start=0.3).update(price, lambda: torch.tensor(99.0), 7) is price
 
 
 def _price(**given_: float) -> BudgetPrice:
@@ -62,7 +62,7 @@ def _price(**given_: float) -> BudgetPrice:
 
 def _updated(price: float, expected_open: float, epoch: int) -> float:
     at = torch.tensor(price, dtype=torch.float64)
-    return _price().update(at, torch.tensor(expected_open, dtype=torch.float64), epoch).item()
+    return _price().update(at, lambda: torch.tensor(expected_open, dtype=torch.float64), epoch).item()
 
 
 @given(price=st.floats(1e-4, 1e2), count=st.floats(0, 1000), epoch=st.integers(40, 100))

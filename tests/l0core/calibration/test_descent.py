@@ -166,7 +166,8 @@ def test_the_loss_that_is_logged_is_the_written_out_one(
         lambda_l2=lambda_l2,
     )
     landscape = case.landscape(_Float64(case.plain))
-    found = descent.losses(descent.forward(case.theta, case.gates(), landscape), landscape, lambda_l0)
+    measured = descent.measure(Descent.start(case.theta), case.gates(), landscape)
+    found = measured.losses(price=lambda_l0, lambda_l2=lambda_l2)
     assert found["loss"] == pytest.approx(float(case.loss(case.theta)), rel=1e-9)
     assert found["loss"] == pytest.approx(found["data_loss"] + found["l0_penalty"] + found["l2_penalty"], rel=1e-12)
     assert found["l0_penalty"] == pytest.approx(lambda_l0 * found["expected_l0"])

@@ -67,9 +67,8 @@ def test_the_loss_is_importance_times_the_square_of_each_error() -> None:
     theta = torch.tensor([[0.1, -0.2, 0.3], [0.0, 0.0, 0.0]])
     epoch = descent.forward(theta, OpenGates(), landscape)
     errors = (VALUES - MATRIX @ np.exp([0.1, -0.2, 0.3])) / totals.unit
-    loss = descent.losses(epoch, landscape, 0.0)["data_loss"]
-    assert loss == pytest.approx(float(totals.importance @ errors**2), rel=1e-5)
-    np.testing.assert_allclose(totals.errors(epoch), np.abs(errors), rtol=1e-5)
+    assert float((epoch.residual**2).sum()) == pytest.approx(float(totals.importance @ errors**2), rel=1e-5)
+    np.testing.assert_allclose(totals.errors(epoch.residual), np.abs(errors), rtol=1e-5)
     factor = np.sqrt(totals.importance) / totals.unit
     norms = np.linalg.norm(factor[:, None] * MATRIX, axis=0) ** 2
     np.testing.assert_allclose(landscape.squared_norms.numpy(), norms, rtol=1e-6)
@@ -78,7 +77,7 @@ def test_the_loss_is_importance_times_the_square_of_each_error() -> None:
 def test_a_row_of_no_importance_has_no_error_that_is_reported() -> None:
     totals = _totals(importance=(1.0, 0.0, 1.0, 0.0))
     landscape = totals.landscape(SHAPE, descent.positive, lambda_l2=0.0, device=CPU)
-    assert totals.errors(descent.forward(torch.zeros(2, 3), OpenGates(), landscape)).shape == (2,)
+    assert totals.errors(descent.forward(torch.zeros(2, 3), OpenGates(), landscape).residual).shape == (2,)
     _, history = _descended(_totals(importance=(0.0,) * 4), _schedule())
     assert history.metrics["mean_abs_error"][-1] == history.metrics["max_abs_error"][-1] == 0.0
 
@@ -106,8 +105,8 @@ def test_what_is_recorded_are_the_weights_as_they_stand() -> None:
     totals = _totals()
     state, history = _descended(totals, _schedule())
     landscape = totals.landscape(SHAPE, descent.positive, lambda_l2=0.0, device=CPU)
-    now = descent.losses(descent.forward(state.theta, OpenGates(), landscape), landscape, 0.0)
-    assert history.metrics["loss"][-1] == now["loss"]
+    now = descent.measure(state, OpenGates(), landscape).losses_at_test_time(landscape, price=0.0)
+    assert {name: series[-1] for name, series in history.metrics.items() if name in now} == pytest.approx(now)
 
 
 def test_open_gates_pay_no_price_and_closed_ones_do() -> None:

@@ -73,8 +73,10 @@ def _select(
 ) -> Selection | Stopped:
     objective = prepare(problem, options)
 
-    def estimates(weights: FloatArray) -> FloatArray:
-        return problem.estimates(objective.dense(weights, problem.n_units))
+    def estimates(of_the_fit: FloatArray, weights: Callable[[], FloatArray]) -> FloatArray:
+        found = problem.estimates(objective.dense(weights(), problem.n_units))
+        found[objective.rows] = of_the_fit
+        return found
 
     with threads_for(objective.matrix):
         return Selector(objective, options, context, _identity(problem, options, context), estimates).run()

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l0core import hard_concrete as hc
-from l0core.calibration import descent
-from l0core.calibration.adam import FIRST_DECAY, Adam
+from l0core.calibration import closing, descent
+from l0core.calibration.adam import FIRST_DECAY
 from l0core.calibration.descent import Descent, DeterministicGates, DrawnGates, Gates, GateValues, Landscape, OpenGates
 from l0core.calibration.kernels.sliced import SlicedMatrix
 from l0core.calibration.kernels.torch_csr import TorchMatrix
@@ -45,6 +45,9 @@ class _Float64:
 
     def transposed_times(self, residual: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(self._matrix.T @ residual.numpy()))
+
+    def keep(self, units: Tensor) -> None:
+        self._matrix = sp.csr_array(self._matrix * units.double().numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +223,7 @@ def test_the_gradient_of_a_later_step_is_too(problem: _Problem, steps: int) -> N
     before = way.descent()
     theta = before.theta.clone()
     theta[1] = torch.from_numpy(problem._within_cells(theta[1].double().numpy())).float()
-    way = problem.fused(Descent(theta=theta, adam=before.adam, steps=steps, unit=before.unit))
+    way = problem.fused(replace(before, theta=theta))
     way.step(problem.price, learning_rate=0.1)
     added = way.descent().adam.first.double() - FIRST_DECAY * before.adam.first.double()
     landscape = _in_float64(problem.landscape, problem.matrix)
@@ -232,17 +235,25 @@ def test_the_gradient_of_a_later_step_is_too(problem: _Problem, steps: int) -> N
 
 @settings(deadline=None, max_examples=40)
 @given(problem=problems)
-def test_the_loss_along_the_way_is_the_plain_formula_s_in_float64(problem: _Problem) -> None:
-    way, single = problem.fused(), problem.landscape
-    double, price = _in_float64(single, problem.matrix), float(problem.price)
+def test_what_is_measured_along_the_way_are_the_plain_formulas_in_float64(problem: _Problem) -> None:
+    way, price = problem.fused(), float(problem.price)
+    double = _in_float64(problem.landscape, problem.matrix)
     for epoch in range(3):
-        theta = way.descent().theta
-        found = descent.losses(descent.forward(theta, descent.gates_at(problem.gates(), epoch), single), single, price)
-        there = descent.forward(theta.double(), problem.gates64(epoch), double)
-        made_of = descent.losses(replace(there, residual=there.residual.abs() + double.goal), double, price)
-        assert abs(found["loss"] - descent.losses(there, double, price)["loss"]) <= 1e-5 * made_of["loss"]
-        residual = torch.from_numpy(way._residual)
-        assert (residual - there.residual).norm() <= 1e-5 * (there.residual.abs() + double.goal).norm()
+        state, measured = way.descent(), way.measure()
+        there = state.at(state.theta.double())
+        exact = descent.measure(there, problem.gates64(epoch), double)
+        parts = descent.forward(there.theta, problem.gates64(epoch), double)
+        scale = (parts.residual.abs() + double.goal).square().sum() + exact.misfit
+        assert abs(measured.misfit - exact.misfit) <= 1e-5 * scale
+        assert (measured.rows - exact.rows).norm() <= 1e-5 * (exact.rows + 1).norm()
+        assert measured.squares == pytest.approx(exact.squares, rel=1e-5)
+        assert measured.expected_l0 == pytest.approx(exact.expected_l0, rel=1e-5)
+        assert (measured.active, measured.sound) == (exact.active, True)
+        losses = measured.losses(price=price, lambda_l2=double.lambda_l2)
+        assert losses["loss"] == losses["data_loss"] + losses["l0_penalty"] + losses["l2_penalty"]
+        assert losses["data_loss"] == measured.misfit
+        assert losses["l2_penalty"] == double.lambda_l2 * measured.squares
+        assert (way.descent().theta == state.theta).all()
         way.step(problem.price, learning_rate=0.1)
 
 
@@ -345,8 +356,7 @@ def test_a_walk_stopped_anywhere_and_gone_on_with_gives_the_same_bits(kind: str,
         whole.step(problem.price, learning_rate=0.1)
         states.append(whole.descent())
     for state in states[:-1]:
-        held = Adam(first=state.adam.first.clone(), second=state.adam.second.clone())
-        way = problem.fused(Descent(theta=state.theta.clone(), adam=held, steps=state.steps, unit=state.unit))
+        way = problem.fused(state.at(state.theta.clone()))
         while way.steps < 10:
             assert _bits(way.descent()) == _bits(states[way.steps])
             way.step(problem.price, learning_rate=0.1)
@@ -449,3 +459,99 @@ def test_the_kernel_s_decays_are_adam_s() -> None:
     found, expected = (way.descent().adam for way in ways)
     torch.testing.assert_close(found.first, expected.first, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(found.second, expected.second, rtol=1e-3, atol=1e-6)
+
+
+def _closing(problem: _Problem, *, share: float, steps: int = 3) -> Descent:
+    """Give a state some steps on, at which a share of the gates is as shut as they come."""
+    way = problem.fused()
+    for _ in range(steps):
+        way.step(problem.price, learning_rate=0.1)
+    state = way.descent()
+    shut = torch.from_numpy(problem._rng(7).random(problem.units) < share)
+    state.theta[1][shut] = problem.shape.reach[0]
+    return state
+
+
+def _walks(problem: _Problem, state: Descent) -> tuple[FusedWalk, PlainWalk]:
+    plain = replace(problem.landscape, matrix=TorchMatrix(problem.matrix, device="cpu"))
+    return problem.fused(state), PlainWalk(state.at(state.theta.clone()), problem.gates(), plain)
+
+
+@pytest.mark.parametrize("kind", ["drawn", "expected"])
+@pytest.mark.parametrize("units", [40, 3000])
+def test_gates_closed_at_three_checks_in_a_row_go_for_good_in_both_walks(kind: str, units: int) -> None:
+    problem = _Problem(kind=kind, units=units, rows=12)
+    before = _closing(problem, share=0.6)
+    shut = before.theta[1] < closing.closed_below(problem.shape)
+    ways = _walks(problem, before)
+    for way in ways:
+        for check in range(1, 4):
+            assert (way.descent().closed == torch.where(shut, check - 1, 0)).all()
+            way.check_gates(least=1)
+        assert (way.descent().closed == torch.where(shut, closing.REMOVED, 0)).all()
+        for _ in range(20):
+            way.step(problem.price, learning_rate=0.1)
+            way.check_gates(least=1)
+    for state in (way.descent() for way in ways):
+        assert (state.closed[shut] == closing.REMOVED).all()
+        assert (state.theta[:, shut] == before.theta[:, shut]).all()
+        assert not state.adam.first[:, shut].any()
+        assert not state.adam.second[:, shut].any()
+        assert (state.theta[:, ~shut] != before.theta[:, ~shut]).float().mean() > 0.9
+    fused_state, plain_state = (way.descent() for way in ways)
+    assert torch.isclose(fused_state.theta, plain_state.theta, rtol=1e-3, atol=1e-3).float().mean() >= 0.99
+    measured = [way.measure() for way in ways]
+    assert measured[0].expected_l0 == pytest.approx(measured[1].expected_l0, rel=1e-3)
+    assert measured[0].expected_l0 == pytest.approx(float(ways[0].expected_l0()), rel=1e-6)
+    assert measured[0].active == pytest.approx(measured[1].active, abs=0.01 * units)
+    assert (measured[0].rows - measured[1].rows).norm() <= 1e-2 * measured[1].rows.norm()
+
+
+def test_a_gate_that_opens_between_two_checks_begins_anew() -> None:
+    problem = _Problem(kind="expected")
+    state = _closing(problem, share=1.0)
+    for way in _walks(problem, state):
+        way.check_gates(least=1)
+        way.check_gates(least=1)
+    reopened = replace(state, closed=torch.full_like(state.closed, 2))
+    reopened.theta[1] = 0
+    for way in _walks(problem, reopened):
+        way.check_gates(least=1)
+        assert not way.descent().closed.any()
+
+
+@pytest.mark.parametrize(("least", "share"), [(1, 0.2), (65, 0.6), (1, 1.0)])
+def test_nothing_goes_where_it_is_not_worth_it_or_too_little_would_stay(least: int, share: float) -> None:
+    problem = _Problem(kind="expected")
+    for way in _walks(problem, _closing(problem, share=share)):
+        for _ in range(5):
+            way.check_gates(least=least)
+        assert bool(way.descent().left.all())
+
+
+@pytest.mark.parametrize("kind", ["drawn", "expected"])
+@pytest.mark.parametrize("units", [33, 3000])
+def test_a_walk_that_lost_units_stops_and_goes_on_with_the_same_bits(kind: str, units: int) -> None:
+    problem = _Problem(kind=kind, units=units, rows=12)
+    whole = problem.fused(_closing(problem, share=0.5))
+    states = []
+    for done in range(30):
+        whole.step(problem.price, learning_rate=0.1)
+        if done % 3 == 0:
+            whole.check_gates(least=1)
+        if done % 10 == 5:  # more close while others are gone
+            state = whole.descent()
+            state.theta[1][(torch.arange(units) % 4 != 3 - done // 10) & state.left] = problem.shape.reach[0]
+            whole = replace(problem).fused(state)
+        states.append(whole.descent())
+    assert len({int(state.left.sum()) for state in states}) == 3
+    for at in (2, 8, 13, 21, 26):
+        way = replace(problem).fused(states[at])
+        assert _bits(way.descent()) == _bits(states[at])
+        for done in range(at + 1, at + 1 + 3):
+            if done % 10 == 5:
+                break
+            way.step(problem.price, learning_rate=0.1)
+            if done % 3 == 0:
+                way.check_gates(least=1)
+            assert _bits(way.descent()) == _bits(states[done])

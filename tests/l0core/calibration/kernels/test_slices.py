@@ -106,7 +106,50 @@ def test_collecting_undoes_spreading(seed: int, columns: int) -> None:
     lanes = slices.spread(by_unit, -7.0)
     assert (lanes[slices.unit >= 0] == by_unit[slices.unit[slices.unit >= 0]]).all()
     assert (lanes[slices.unit < 0] == -7).all()
-    assert (slices.collect(lanes) == by_unit).all()
+    back = np.full(columns, np.nan, dtype=np.float32)
+    slices.collect(lanes, back)
+    assert (back == by_unit).all()
+
+
+def _columns(slices: Slices) -> NDArray[np.float64]:
+    """Write the columns out again, dense."""
+    dense = np.zeros((slices.n_rows, slices.n_columns))
+    for lane in np.flatnonzero(slices.unit >= 0):
+        s = lane // LANES
+        entries = slice(slices.start[s] + lane % LANES, slices.start[s + 1], LANES)
+        np.add.at(dense[:, slices.unit[lane]], slices.row[entries], slices.data[entries])
+    return dense
+
+
+def _bits(slices: Slices) -> tuple[bytes, ...]:
+    arrays = (slices.data, slices.row, slices.start, slices.unit, slices.blocks)
+    return tuple(array.tobytes() for array in arrays)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    seed=st.integers(0, 2**31),
+    columns=st.integers(1, 200),
+    density=st.sampled_from([0.1, 0.5, 1.0]),
+    share=st.floats(0, 1),
+    steps=st.integers(1, 4),
+)
+def test_what_is_kept_is_the_same_columns_however_many_steps_it_took(
+    seed: int, columns: int, density: float, share: float, steps: int
+) -> None:
+    matrix = sp.csr_array(_random(seed, 6, columns, density))
+    rng, kept = np.random.default_rng(seed), np.ones(columns, dtype=bool)
+    whole = slices = slices_of(matrix)
+    dense = _columns(whole)
+    for _ in range(steps):
+        kept &= rng.random(columns) >= share
+        slices = slices.keeping(slices.spread(kept, False))
+    assert slices.n_held == kept.sum()
+    assert sorted(slices.unit[slices.unit >= 0]) == np.flatnonzero(kept).tolist()
+    assert (_columns(slices) == dense * kept).all()
+    at_once = slices_of(matrix)
+    assert _bits(slices) == _bits(at_once.keeping(at_once.spread(kept, False)))
+    assert slices.blocks[-1] == slices.n_lanes // LANES
 
 
 @pytest.mark.parametrize(("rows", "width"), [(65_535, np.uint16), (65_536, np.uint16), (65_537, np.uint32)])
