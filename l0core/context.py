@@ -79,9 +79,9 @@ class RunContext:
     """What a run is given beside its problem and hyperparameters.
 
     `seed` is the source of every random number of the run. `log_every` is the distance of two logged epochs (None:
-    about 250 over the run). `clock` gives seconds and only times things. `should_stop` is asked once an epoch: when
-    it says yes the run writes a last checkpoint and ends with what it has. `resume_from` is a checkpoint of the same
-    problem and hyperparameters.
+    25 to 250 over the run, see `history.log_distance`). `clock` gives seconds and only times things. `should_stop` is
+    asked once an epoch: when it says yes the run writes a last checkpoint and ends with what it has. `resume_from` is a
+    checkpoint of the same problem and hyperparameters.
     """
 
     seed: int = 0

@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from l0core.arrays import FloatArray
 
 SNAPSHOTS = 20  # how many epochs keep every target's estimate
-_LOGGED_EPOCHS = 250
+_FEWEST, _MOST, _FAR = 25, 250, 100  # logged epochs, and a distance at which all logs take 1 % of the time
 
 
 def log_distance(epochs: int, log_every: int | None) -> int:
-    """Give the distance of two logged epochs."""
-    return log_every if log_every is not None else max(1, epochs // _LOGGED_EPOCHS)
+    """Give the distance of two logged epochs: one takes as long as two thirds of an epoch.
+
+    25 are logged up to 2,500 epochs, then every hundredth, then 250.
+
+    >>> [log_distance(epochs, None) for epochs in (10, 500, 10_000, 1_000_000)]
+    [1, 20, 100, 4000]
+    """
+    return log_every if log_every is not None else max(1, min(epochs // _FEWEST, _FAR), epochs // _MOST)
 
 
 def snapshot_distance(epochs: int, log_every: int | None) -> int:

@@ -14,7 +14,7 @@ from l0core.arrays import FloatArray
 from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
-from l0core.calibration.closing import check_distance
+from l0core.calibration.closing import check_distance, closed_below
 from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
@@ -63,6 +63,7 @@ class Selector:
         self._to_relative = objective.to_relative
         self._price_policy = _price_policy(objective, options)
         self._generator = torch.Generator(device=context.device).manual_seed(context.seed)
+        self._closed_below = closed_below(self._shape, hc.starting_log_alpha(options.init_keep_prob))
         self._gates = self._gate_strategy()
         self._walk = self._walk_from(Descent.start(self._starting_point()))
         self._price = torch.tensor(self._price_policy.start, dtype=torch.float64, device=context.device)
@@ -115,7 +116,7 @@ class Selector:
         self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._epoch)
         self._walk.step(self._price, learning_rate=self._learning_rate())
         if self._epoch % check_distance(self._options.epochs) == 0:
-            self._walk.check_gates(least=self._price_policy.least)
+            self._walk.check_gates(below=self._closed_below, least=self._price_policy.least)
 
     def _learning_rate(self) -> float:
         rate = self._options.learning_rate

@@ -15,7 +15,7 @@ from torch import Tensor
 from l0core import hard_concrete as hc
 from l0core.calibration import descent
 from l0core.calibration.adam import FIRST_DECAY, SECOND_DECAY, Adam
-from l0core.calibration.closing import CHECKS, REMOVED, closed_below, is_due
+from l0core.calibration.closing import CHECKS, REMOVED, is_due
 from l0core.calibration.descent import (
     Descent,
     DrawnGates,
@@ -54,8 +54,8 @@ class Walk(Protocol):
         """Look at the state, at the cost of half a step; nothing is changed."""
         ...
 
-    def check_gates(self, *, least: int) -> None:
-        """Remove, when it is due, the units whose gates stayed closed; `least` units stay (see `closing`)."""
+    def check_gates(self, *, below: float, least: int) -> None:
+        """Remove, when it is due, units whose gates stayed `below` a location; `least` units stay (see `closing`)."""
         ...
 
     def descent(self) -> Descent:
@@ -99,11 +99,11 @@ class PlainWalk:
         """Look at the state."""
         return descent.measure(self._state, gates_at(self._gates, self.steps), self._landscape)
 
-    def check_gates(self, *, least: int) -> None:
+    def check_gates(self, *, below: float, least: int) -> None:
         """Check, and remove what is due."""
         state = self._state
-        below = (state.theta[1] < closed_below(self._landscape.shape)) & state.left
-        counted = torch.where(below, (state.closed + 1).clamp(max=CHECKS), 0)
+        closed = (state.theta[1] < below) & state.left
+        counted = torch.where(closed, (state.closed + 1).clamp(max=CHECKS), 0)
         state.closed = torch.where(state.left, counted, state.closed).to(torch.uint8)
         ready = state.closed == CHECKS
         if is_due(ready=int(ready.sum()), left=int(state.left.sum()), least=least):
@@ -197,10 +197,9 @@ class FusedWalk:
             sound=unsound == 0,
         )
 
-    def check_gates(self, *, least: int) -> None:
+    def check_gates(self, *, below: float, least: int) -> None:
         """Check, and remove what is due."""
-        limit = np.float32(closed_below(self._landscape.shape))
-        ready = fused.count_closed(self._theta[1], self._slices.unit, limit, CHECKS, self._closed)
+        ready = fused.count_closed(self._theta[1], self._slices.unit, np.float32(below), CHECKS, self._closed)
         if is_due(ready=ready, left=self._slices.n_held, least=least):
             self._closed[self._closed == CHECKS] = REMOVED
             state = self.descent()

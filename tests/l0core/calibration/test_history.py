@@ -16,9 +16,10 @@ def test_at_most_twenty_epochs_keep_every_estimate(epochs: int) -> None:
 
 
 @given(epochs=epochs_)
-def test_about_250_epochs_are_logged(epochs: int) -> None:
-    logged = epochs // log_distance(epochs, None)
-    assert min(epochs, 250) <= logged < 500
+def test_25_to_250_epochs_are_logged_or_nearly(epochs: int) -> None:
+    distance = log_distance(epochs, None)
+    assert min(epochs, 25) <= epochs // distance < 500
+    assert distance >= min(epochs // 25, 100)
 
 
 @given(epochs=epochs_, log_every=st.none() | st.integers(1, 1000))

@@ -461,6 +461,9 @@ def test_the_kernel_s_decays_are_adam_s() -> None:
     torch.testing.assert_close(found.second, expected.second, rtol=1e-3, atol=1e-6)
 
 
+SHUT = -8.0
+
+
 def _closing(problem: _Problem, *, share: float, steps: int = 3) -> Descent:
     """Give a state some steps on, at which a share of the gates is as shut as they come."""
     way = problem.fused()
@@ -482,16 +485,16 @@ def _walks(problem: _Problem, state: Descent) -> tuple[FusedWalk, PlainWalk]:
 def test_gates_closed_at_three_checks_in_a_row_go_for_good_in_both_walks(kind: str, units: int) -> None:
     problem = _Problem(kind=kind, units=units, rows=12)
     before = _closing(problem, share=0.6)
-    shut = before.theta[1] < closing.closed_below(problem.shape)
+    shut = before.theta[1] < SHUT
     ways = _walks(problem, before)
     for way in ways:
         for check in range(1, 4):
             assert (way.descent().closed == torch.where(shut, check - 1, 0)).all()
-            way.check_gates(least=1)
+            way.check_gates(below=SHUT, least=1)
         assert (way.descent().closed == torch.where(shut, closing.REMOVED, 0)).all()
         for _ in range(20):
             way.step(problem.price, learning_rate=0.1)
-            way.check_gates(least=1)
+            way.check_gates(below=SHUT, least=1)
     for state in (way.descent() for way in ways):
         assert (state.closed[shut] == closing.REMOVED).all()
         assert (state.theta[:, shut] == before.theta[:, shut]).all()
@@ -511,12 +514,12 @@ def test_a_gate_that_opens_between_two_checks_begins_anew() -> None:
     problem = _Problem(kind="expected")
     state = _closing(problem, share=1.0)
     for way in _walks(problem, state):
-        way.check_gates(least=1)
-        way.check_gates(least=1)
+        way.check_gates(below=SHUT, least=1)
+        way.check_gates(below=SHUT, least=1)
     reopened = replace(state, closed=torch.full_like(state.closed, 2))
     reopened.theta[1] = 0
     for way in _walks(problem, reopened):
-        way.check_gates(least=1)
+        way.check_gates(below=SHUT, least=1)
         assert not way.descent().closed.any()
 
 
@@ -525,7 +528,7 @@ def test_nothing_goes_where_it_is_not_worth_it_or_too_little_would_stay(least: i
     problem = _Problem(kind="expected")
     for way in _walks(problem, _closing(problem, share=share)):
         for _ in range(5):
-            way.check_gates(least=least)
+            way.check_gates(below=SHUT, least=least)
         assert bool(way.descent().left.all())
 
 
@@ -538,7 +541,7 @@ def test_a_walk_that_lost_units_stops_and_goes_on_with_the_same_bits(kind: str, 
     for done in range(30):
         whole.step(problem.price, learning_rate=0.1)
         if done % 3 == 0:
-            whole.check_gates(least=1)
+            whole.check_gates(below=SHUT, least=1)
         if done % 10 == 5:  # more close while others are gone
             state = whole.descent()
             state.theta[1][(torch.arange(units) % 4 != 3 - done // 10) & state.left] = problem.shape.reach[0]
@@ -553,5 +556,5 @@ def test_a_walk_that_lost_units_stops_and_goes_on_with_the_same_bits(kind: str, 
                 break
             way.step(problem.price, learning_rate=0.1)
             if done % 3 == 0:
-                way.check_gates(least=1)
+                way.check_gates(below=SHUT, least=1)
             assert _bits(way.descent()) == _bits(states[done])
