@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from l0core.arrays import FloatArray
 from l0core.calibration.budget import choose_exactly
@@ -27,6 +28,13 @@ def run(
     >>> result.summary["n_active"], bool(result.summary["max_abs_relative_error"] < 1e-6)
     (2, True)
     """
+    with threadpool_limits(1, user_api="blas"):  # on more it adds in another order
+        return _run(problem, hyperparameters, context)
+
+
+def _run(
+    problem: CalibrationProblem, hyperparameters: CalibrationHyperparameters, context: RunContext
+) -> CalibrationResult | Stopped:
     identity = Identity(problem_sha256=problem.sha256, hyperparameters=hyperparameters.model_dump(), seed=context.seed)
     context.report(StageReport(stage="preparing"))
     objective = prepare(problem, hyperparameters)

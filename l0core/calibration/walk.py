@@ -190,7 +190,7 @@ class FusedWalk:
         expected, squares, spread, active, unsound = self._told.sum(axis=0)
         return Measured(
             rows=torch.from_numpy(self._summed()),
-            misfit=float(self._residual @ self._residual + spread / self._unit),
+            misfit=float((self._residual**2).sum() + spread / self._unit),
             squares=float(squares),
             expected_l0=float(expected),
             active=int(active),
