@@ -19,7 +19,7 @@ from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperpar
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
 
-_ENTRIES_AT_ONCE = 1_000_000
+_ENTRIES_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,21 +71,28 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
     """Give the objective of `problem` under `options`; raises where the two do not fit together."""
     rows = np.flatnonzero(~problem.holdout)
     prior = _prior(problem.design_weights, options.zero_prior)
-    used = np.bincount(problem.matrix[rows].indices, minlength=problem.n_units) > 0
-    units = np.flatnonzero(used & (prior > 0))
+    fitted = problem.matrix if rows.size == problem.n_targets else problem.matrix[rows]
+    units = np.flatnonzero(_used(fitted) & (prior > 0))
     _check_budget(options.record_budget, units.size)
     omega = _omega(problem, options, rows)
     factor = np.sqrt(omega) / _scale(problem, options, rows)
     return Objective(
         rows=rows,
         units=units,
-        plain=problem.matrix[rows][:, units],
+        plain=fitted if units.size == problem.n_units else fitted[:, units],
         factor=factor,
         goal=factor * problem.targets[rows],
         prior=prior[units],
         omega=omega,
         to_relative=1 / (factor * problem.scale[rows]),
     )
+
+
+def _used(matrix: sp.csr_array) -> NDArray[np.bool_]:
+    """Say which columns have an entry."""
+    used = np.zeros(matrix.shape[1], dtype=np.bool_)
+    used[matrix.indices] = True
+    return used
 
 
 def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
@@ -104,7 +111,7 @@ def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
 
 
 def _runs_of_rows(indptr: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
-    """Cut the rows into runs of about a million entries, so that what is computed by entry stays small."""
+    """Cut the rows into runs of about a hundred thousand entries, so that what is computed by entry stays small."""
     begin, rows = 0, indptr.size - 1
     while begin < rows:
         last = int(np.searchsorted(indptr, indptr[begin] + _ENTRIES_AT_ONCE, side="right")) - 1

@@ -158,9 +158,7 @@ class FusedWalk:
         """Take the next step in one pass over the matrix."""
         if self.steps == 0:
             self._choose_unit(price)
-        unit, done = self._unit, self.steps + 1
-        nesting = self._slices.nesting
-        by_row = fused.spread_down(self._factor * self._residual * unit, nesting.parent, nesting.child)
+        done = self.steps + 1
         given = (
             *self._layout(),
             self._theta,
@@ -172,8 +170,8 @@ class FusedWalk:
             self._norms,
             self._first,
             self._second,
-            by_row,
-            (np.float32(float(price) * unit), np.float32(2 * self._landscape.lambda_l2 * unit)),
+            self._by_row(),
+            self._prices(price),
             np.float32(learning_rate / (1 - FIRST_DECAY**done)),
             np.float32(1 / (1 - SECOND_DECAY**done)),
             tuple(np.float32(end) for end in self._landscape.shape.reach),
@@ -233,10 +231,20 @@ class FusedWalk:
         self._residual = self._rows()
 
     def _choose_unit(self, price: Tensor) -> None:
-        theta = self.descent().theta
-        epoch = descent.forward(theta, gates_at(self._gates, 0), self._landscape)
-        self._unit = unit_of(descent.gradient(epoch, self._landscape, price))
+        state = (self._theta, self._drawn, self._mode, *self._how(), self._norms)
+        fused.steepest(*self._layout()[:4], *state, self._by_row(), self._prices(price), self._told)
+        self._unit = unit_of(torch.from_numpy(self._told[:, 0]))
         self._norms = self._scaled_norms()
+
+    def _by_row(self) -> Floats:
+        """Give what every row passes on to the columns, in the gradient's unit."""
+        nesting = self._slices.nesting
+        by_row: Floats = fused.spread_down(self._factor * self._residual * self._unit, nesting.parent, nesting.child)
+        return by_row
+
+    def _prices(self, price: Tensor) -> tuple[np.float32, np.float32]:
+        """Give the prices of a gate and of a squared weight (with the 2 of its slope), in the gradient's unit."""
+        return np.float32(float(price) * self._unit), np.float32(2 * self._landscape.lambda_l2 * self._unit)
 
     def _scaled_norms(self) -> Floats:
         return self._slices.spread((self._landscape.squared_norms * self._unit).numpy(), 0.0)

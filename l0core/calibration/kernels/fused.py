@@ -247,6 +247,41 @@ def epoch(
         _fold(sums, totals[b])
 
 
+@compiled
+def _largest(numbers):
+    """Give the largest absolute value; NaN where one is."""
+    largest = _F(0)
+    for j in range(numbers.size):
+        size = abs(numbers[j])
+        largest = largest if size <= largest else size
+    return largest
+
+
+@compiled_parallel
+def steepest(
+    data, row, start, blocks, theta, drawn, mode, shape, table, table_at, norm, residual, prices, told,
+):  # fmt: skip
+    """Give in `told` the largest absolute number of each block's gradient."""
+    for b in prange(blocks.size - 1):
+        by_weight, by_gate, pull = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
+        variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
+        cell = np.empty(_LANES, np.int32)
+        largest = _F(0)
+        for s in range(blocks[b], blocks[b + 1], _CHUNK):
+            last = min(s + _CHUNK, blocks[b + 1])
+            low, high = s * LANES, last * LANES
+            n = high - low
+            _pulled(data, row, start, s, last, residual, pull)
+            _gradients(
+                mode, theta[0, low:high], theta[1, low:high], drawn[low:high], norm[low:high], pull[:n],
+                shape, table, table_at, prices, by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n],
+                variance[:n], variance_slope[:n], cell[:n],
+            )  # fmt: skip
+            largest = max(largest, _largest(by_weight[:n]), _largest(by_gate[:n]))
+        told[b, 0] = largest
+
+
 @compiled_parallel
 def expected_open(blocks, unit, log_alpha, threshold, told):
     """Give in `told` each block's expected number of open gates."""

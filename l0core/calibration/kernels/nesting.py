@@ -59,11 +59,25 @@ def _heads(
     slots[full] = slot
     wanted = np.full(int(indices.max(initial=0)) + 1, -1, dtype=np.int32)
     wanted[columns] = np.arange(columns.size)
-    places = wanted[indices]
-    entries = np.flatnonzero(places >= 0)
-    by_slot = np.argsort(places[entries], kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(places[entries], minlength=columns.size))])
-    return slots, starts, entries[by_slot]
+    return slots, *_entries_there(indices, wanted, columns.size)
+
+
+@compiled
+def _entries_there(indices, wanted, slots):
+    """Give where each slot begins in a list of entries, and the list: those whose column belongs to a slot."""
+    starts = np.zeros(slots + 1, np.int64)
+    for k in range(indices.size):
+        if wanted[indices[k]] >= 0:
+            starts[wanted[indices[k]] + 1] += 1
+    for slot in range(slots):
+        starts[slot + 1] += starts[slot]
+    entries, filled = np.empty(starts[slots], np.int64), starts[:-1].copy()
+    for k in range(indices.size):
+        slot = wanted[indices[k]]
+        if slot >= 0:
+            entries[filled[slot]] = k
+            filled[slot] += 1
+    return starts, entries
 
 
 @compiled
