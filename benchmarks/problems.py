@@ -49,3 +49,10 @@ SIZES: dict[str, Callable[[], Loaded]] = {
     "us_states_2022": states,
     "stack, 50 million": lambda: stack(463),
 }
+
+SCALES: dict[str, Callable[[], Loaded]] = {
+    "200 x 10,000, density 0.3": small,
+    "64 districts": lambda: stack(64),
+    "463 districts": lambda: stack(463),
+    "436 districts of 12,000 (local areas)": lambda: stack(436, households=12_000),
+}

@@ -68,14 +68,14 @@ def one(library_name: str, size: str) -> dict[str, Any]:
     _fit(library, warm, targets, 2)
     matrix, targets = SIZES[size]()
     short, long = EPOCHS[library_name]
-    before = _reset_peak()
+    before = reset_peak()
     _fit(library, matrix, targets, short)
-    peak = _peak() - before
+    added = peak() - before
     seconds = [
         (_fit(library, matrix, targets, long) - _fit(library, matrix, targets, short)) / (long - short)
         for _ in range(REPEATS)
     ]
-    found = {"seconds": statistics.median(seconds), "peak_bytes": peak, "bytes": 6 * matrix.nnz}
+    found = {"seconds": statistics.median(seconds), "peak_bytes": added, "bytes": 6 * matrix.nnz}
     return found | (_limits(matrix) if library_name == "l0core" else {})
 
 
@@ -110,14 +110,15 @@ def _limits(matrix: Any) -> dict[str, float]:
     return {"read_seconds": statistics.median(times), "stored": slices_of(matrix).data.size / matrix.nnz}
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Forget the highest memory so far, and give the memory in use."""
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123  # no file, a switch
         file.write("5")
     return _status("VmRSS")
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Give the highest memory since `reset_peak`."""
     return _status("VmHWM")
 
 

@@ -4,6 +4,7 @@ A canonical matrix is float64 CSR with sorted columns, no entry twice and no sto
 same bytes, whatever form they came in.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +19,7 @@ IndexArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 _TAKEN = "fd" + np.typecodes["AllInteger"]  # numpy's codes of float32, float64 and integers
+_ENTRIES_AT_ONCE = 100_000
 _MOST_BYTES = 2**40  # of a float64 vector along one side; no machine this runs on has more: the shape is a mistake
 
 
@@ -94,6 +96,16 @@ def checked(raw: RawMatrix, *, pointer: str = "/matrix") -> sp.csr_array:
     True
     """
     return _own_arrays(raw, pointer) if isinstance(raw, Csr) else canonical(raw, pointer=pointer)[0]
+
+
+def runs_of_rows(indptr: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
+    """Cut the rows into runs of about a hundred thousand entries, so that what is computed by entry stays small."""
+    begin, rows = 0, indptr.size - 1
+    while begin < rows:
+        last = int(np.searchsorted(indptr, indptr[begin] + _ENTRIES_AT_ONCE, side="right")) - 1
+        end = min(rows, max(begin + 1, last))
+        yield begin, end
+        begin = end
 
 
 def _own_arrays(raw: Csr, pointer: str) -> sp.csr_array:

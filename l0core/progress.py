@@ -1,7 +1,7 @@
 """A progress bar on standard error, for fits at the terminal and in notebooks. `rich` is loaded when one is shown."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from l0core.errors import MissingPackage
 
@@ -29,3 +29,8 @@ def progress_bar(title: str, total: int, *, transient: bool = False) -> Iterator
     with Progress(*columns, console=Console(stderr=True), transient=transient) as bar:
         task = bar.add_task(title, total=total, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+def bar_if(shown: bool, title: str, total: int) -> AbstractContextManager[Advance]:
+    """Give a progress bar, or nothing that takes the same calls."""
+    return progress_bar(title, total) if shown else nullcontext(lambda _done, _note: None)

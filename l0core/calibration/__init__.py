@@ -1,7 +1,8 @@
 """Survey calibration: weights w >= 0, most of them exactly 0, with M w close to the targets.
 
-Two ways in: `weights` (`SparseCalibrationWeights`, a torch module that is fitted and goes on) and `run` (select,
-refit, evaluate: the whole of a job in one call, on a `problem` with `options`). Names are loaded at their first use.
+Three ways in: `weights` (`SparseCalibrationWeights`, a torch module that is fitted and goes on), `run` (select, refit,
+evaluate: the whole of a job in one call, on a `problem` with `options`) and `path` (that for several prices of a unit
+at once). Names are loaded at their first use.
 """
 
 from typing import TYPE_CHECKING
@@ -10,11 +11,16 @@ from l0core.lazy import lazily
 
 if TYPE_CHECKING:
     from l0core.calibration.declaration import KIND
+    from l0core.calibration.paths import path
     from l0core.calibration.weights import SparseCalibrationWeights
 
-__all__ = ["KIND", "SparseCalibrationWeights"]
+__all__ = ["KIND", "SparseCalibrationWeights", "path"]
 
 __getattr__, __dir__ = lazily(
     __name__,
-    {"KIND": "l0core.calibration.declaration", "SparseCalibrationWeights": "l0core.calibration.weights"},
+    {
+        "KIND": "l0core.calibration.declaration",
+        "SparseCalibrationWeights": "l0core.calibration.weights",
+        "path": "l0core.calibration.paths",
+    },
 )

@@ -5,7 +5,6 @@ showing changes a number.
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.objective import squared_norms
 from l0core.calibration.walk import walk
 from l0core.errors import Diverged
-from l0core.progress import Advance, progress_bar
+from l0core.progress import bar_if
 from l0core.scalars import NOT_NEGATIVE, POSITIVE, flag, number, whole
 
 
@@ -100,7 +99,7 @@ def descend(
     price = torch.tensor(
         0.0 if isinstance(gates, OpenGates) else schedule.lambda_l0, dtype=torch.float64, device=state.theta.device
     )
-    with threads_for(totals.matrix), _shown(schedule) as advance, torch.no_grad():
+    with threads_for(totals.matrix), bar_if(schedule.verbose, "fitting", schedule.epochs) as advance, torch.no_grad():
         way = walk(state, gates, landscape)
         try:
             for done in range(1, schedule.epochs + 1):
@@ -136,9 +135,3 @@ def _diverged(steps: int, schedule: Schedule) -> Diverged:
 
 def _note(metrics: dict[str, float], n: int) -> str:
     return f"mean error {metrics['mean_abs_error']:.3g}, open {metrics['active']:,.0f} of {n:,}"
-
-
-def _shown(schedule: Schedule) -> AbstractContextManager[Advance]:
-    if schedule.verbose:
-        return progress_bar("fitting", schedule.epochs)
-    return nullcontext(lambda _done, _note: None)

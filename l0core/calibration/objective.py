@@ -6,7 +6,7 @@ with e_i = (estimate_i - y_i) / scale_i.
 With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +15,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
+from l0core.calibration.kernels.norms import add_squares
 from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
-
-_ENTRIES_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +44,9 @@ class Objective:
         """How many units may be kept."""
         return int(self.units.size)
 
-    @cached_property
-    def matrix(self) -> sp.csr_array:
-        """A."""
-        return sp.csr_array(sp.diags_array(self.factor) @ self.plain)
+    def columns(self, kept: NDArray[np.intp]) -> sp.csr_array:
+        """Give these columns of A."""
+        return sp.csr_array(sp.diags_array(self.factor) @ self.plain[:, kept])
 
     @cached_property
     def column_norms(self) -> FloatArray:
@@ -57,7 +55,7 @@ class Objective:
 
     def loss(self, weights: FloatArray) -> float:
         """Give ||A w - b||^2 for weights of the candidates."""
-        residual = self.matrix @ weights - self.goal
+        residual = self.factor * (self.plain @ weights) - self.goal
         return float(residual @ residual)
 
     def dense(self, weights: FloatArray, n_units: int) -> FloatArray:
@@ -102,22 +100,8 @@ def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
     [2.0, 2.25]
     """
     norms = np.zeros(matrix.shape[1])
-    for begin, end in _runs_of_rows(matrix.indptr):
-        entries = slice(matrix.indptr[begin], matrix.indptr[end])
-        by_entry = np.repeat(factor[begin:end], np.diff(matrix.indptr[begin : end + 1]))
-        squares = (matrix.data[entries] * by_entry) ** 2
-        norms += np.bincount(matrix.indices[entries], weights=squares, minlength=norms.size)
+    add_squares(matrix.indptr, matrix.indices, matrix.data, factor, norms)
     return norms
-
-
-def _runs_of_rows(indptr: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
-    """Cut the rows into runs of about a hundred thousand entries, so that what is computed by entry stays small."""
-    begin, rows = 0, indptr.size - 1
-    while begin < rows:
-        last = int(np.searchsorted(indptr, indptr[begin] + _ENTRIES_AT_ONCE, side="right")) - 1
-        end = min(rows, max(begin + 1, last))
-        yield begin, end
-        begin = end
 
 
 def price_of_a_unit(objective: Objective, options: CalibrationHyperparameters) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
+SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
 DEFAULT_LAMBDA_SHARE = 0.1
 BUDGET_MIN_WEIGHT_RATIO = 0.01
 
@@ -96,9 +96,9 @@ class CalibrationHyperparameters(BaseModel):
 
     @model_validator(mode="after")
     def _one_size_control(self) -> Self:
-        given = [name for name in _SIZE_CONTROLS if getattr(self, name) is not None]
+        given = [name for name in SIZE_CONTROLS if getattr(self, name) is not None]
         if len(given) > 1:
-            msg = f"{' and '.join(given)} exclude one another: give one of {', '.join(_SIZE_CONTROLS)}"
+            msg = f"{' and '.join(given)} exclude one another: give one of {', '.join(SIZE_CONTROLS)}"
             raise ValueError(msg)
         return self
 

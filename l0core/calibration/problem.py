@@ -17,6 +17,7 @@ from l0core.calibration.findings import structural_findings
 from l0core.canonical import Content
 from l0core.errors import InvalidInput, ShapeMismatch
 from l0core.findings import Finding
+from l0core.matrices import runs_of_rows
 
 KIND_NAME = "calibration"
 _NAME_LENGTH = 1_000
@@ -107,8 +108,18 @@ class CalibrationProblem:
     @cached_property
     def scale(self) -> FloatArray:
         """What each target's error is measured against: max(|value|, 0.001 sum_j |M_ij| d_j), or 1 below 1e-100."""
-        scale = np.maximum(np.abs(self.targets), _SMALL_SHARE * (abs(self.matrix) @ self.design_weights))
+        scale = np.maximum(np.abs(self.targets), _SMALL_SHARE * self._made_of())
         return np.where(scale >= _SMALLEST_DIVISOR, scale, 1.0)
+
+    def _made_of(self) -> FloatArray:
+        """Give sum_j |M_ij| d_j."""
+        sums, indptr = np.zeros(self.n_targets), self.matrix.indptr
+        for begin, end in runs_of_rows(indptr):
+            entries = slice(indptr[begin], indptr[end])
+            data, indices = np.abs(self.matrix.data[entries]), self.matrix.indices[entries]
+            shape, starts = (end - begin, self.n_units), indptr[begin : end + 1] - indptr[begin]
+            sums[begin:end] = sp.csr_array((data, indices, starts), shape=shape) @ self.design_weights
+        return sums
 
     @cached_property
     def findings(self) -> list[Finding]:

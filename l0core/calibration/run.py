@@ -14,7 +14,7 @@ from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.refit import RefitProblem, refit
 from l0core.calibration.result import CalibrationResult
-from l0core.calibration.select import Selection, Selector
+from l0core.calibration.select import Evaluation, Selection, Selector
 from l0core.context import RunContext, StageReport, Stopped
 
 
@@ -35,13 +35,25 @@ def run(
 def _run(
     problem: CalibrationProblem, hyperparameters: CalibrationHyperparameters, context: RunContext
 ) -> CalibrationResult | Stopped:
-    identity = Identity(problem_sha256=problem.sha256, hyperparameters=hyperparameters.model_dump(), seed=context.seed)
+    identity = identity_of(problem, hyperparameters, context.seed)
     context.report(StageReport(stage="preparing"))
     objective = prepare(problem, hyperparameters)
     context.report(StageReport(stage="selecting"))
     selection = _select(problem, objective, hyperparameters, context, identity)
     if isinstance(selection, Stopped):
         return selection
+    return finish(problem, objective, selection, hyperparameters, context, identity)
+
+
+def finish(
+    problem: CalibrationProblem,
+    objective: Objective,
+    selection: Selection,
+    hyperparameters: CalibrationHyperparameters,
+    context: RunContext,
+    identity: Identity,
+) -> CalibrationResult:
+    """Fit the weights of what was selected, and put the result together."""
     chosen = _chosen_weights(objective, selection, hyperparameters)
     context.report(StageReport(stage="refitting"))
     final = _refitted(objective, chosen, hyperparameters)
@@ -65,6 +77,12 @@ def _select(
     context: RunContext,
     identity: Identity,
 ) -> Selection | Stopped:
+    with threads_for(objective.plain):
+        return Selector(objective, options, context, identity, evaluation(problem, objective)).run()
+
+
+def evaluation(problem: CalibrationProblem, objective: Objective) -> Evaluation:
+    """Give what makes estimates of all targets, held-out ones too, from those of the fit."""
     held_out = np.flatnonzero(problem.holdout)
 
     def estimates(of_the_fit: FloatArray, weights: Callable[[], FloatArray]) -> FloatArray:
@@ -74,8 +92,12 @@ def _select(
             found[held_out] = problem.matrix[held_out] @ objective.dense(weights(), problem.n_units)
         return found
 
-    with threads_for(objective.plain):
-        return Selector(objective, options, context, identity, estimates).run()
+    return estimates
+
+
+def identity_of(problem: CalibrationProblem, options: CalibrationHyperparameters, seed: int) -> Identity:
+    """Give whose state a run's is."""
+    return Identity(problem_sha256=problem.sha256, hyperparameters=options.model_dump(), seed=seed)
 
 
 def _chosen_weights(objective: Objective, selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
@@ -97,7 +119,7 @@ def _refitted(objective: Objective, chosen: FloatArray, options: CalibrationHype
     prior = objective.prior[kept]
     ceiling = np.inf if options.max_weight_ratio is None else options.max_weight_ratio
     frozen = RefitProblem(
-        matrix=objective.matrix[:, kept],
+        matrix=objective.columns(kept),
         goal=objective.goal,
         lower=options.floor_ratio * prior,
         upper=np.full(kept.size, np.inf) if np.isinf(ceiling) else ceiling * prior,

@@ -15,7 +15,7 @@ from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
 from l0core.calibration.closing import check_distance, closed_below
-from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Measured
+from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Matrix, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.objective import Objective, price_of_a_unit
@@ -48,12 +48,15 @@ class Selector:
         context: RunContext,
         identity: checkpoint.Identity,
         estimates: Evaluation,
+        *,
+        matrix: Matrix | None = None,
     ) -> None:
+        """Prepare the first step; `matrix` is the objective's on the device, where it is there already."""
         self._objective, self._options, self._context = objective, options, context
         self._identity, self._estimates = identity, estimates
         self._shape = hc.GateShape(beta=options.beta, gamma=options.gamma, zeta=options.zeta)
         self._landscape = Landscape(
-            matrix=matrix_on(torch.device(context.device), objective.plain),
+            matrix=matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
             factor=self._tensor(objective.factor),
             goal=self._tensor(objective.goal),
             squared_norms=self._tensor(objective.column_norms**2),
@@ -77,14 +80,33 @@ class Selector:
         """Go on from where the state stands to the last epoch, or to where the context says stop."""
         while True:
             stopping = self._context.should_stop()
-            self._checkpoint(forced=stopping or self._is_last())
+            self._checkpoint(forced=stopping or self.is_last)
             if stopping:
                 return Stopped(epoch=self._epoch)
-            if self._log_due():
-                self._log()
-            if self._is_last():
-                return self._selection()
+            self.look()
+            if self.is_last:
+                return self.selection()
             self._step()
+
+    @property
+    def is_last(self) -> bool:
+        """Whether all epochs are done."""
+        return self._epoch == self._options.epochs
+
+    @property
+    def walk(self) -> Walk:
+        """What takes the steps."""
+        return self._walk
+
+    def look(self) -> None:
+        """Log where it is due."""
+        if self._epoch % log_distance(self._options.epochs, self._context.log_every) == 0 or self.is_last:
+            self._log()
+
+    def next_price(self) -> Tensor:
+        """Give lambda_l0 of the next step."""
+        self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._epoch)
+        return self._price
 
     @property
     def _epoch(self) -> int:
@@ -113,22 +135,16 @@ class Selector:
         return torch.randn(like.shape, generator=self._generator, device=like.device, dtype=like.dtype)
 
     def _step(self) -> None:
-        self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._epoch)
-        self._walk.step(self._price, learning_rate=self._learning_rate())
+        self._walk.step(self.next_price(), learning_rate=self.learning_rate())
         if self._epoch % check_distance(self._options.epochs) == 0:
             self._walk.check_gates(below=self._closed_below, least=self._price_policy.least)
 
-    def _learning_rate(self) -> float:
+    def learning_rate(self) -> float:
+        """Give Adam's step of the next epoch."""
         rate = self._options.learning_rate
         if self._options.learning_rate_schedule == "constant":
             return rate
         return rate * 0.5 * (1 + math.cos(math.pi * self._epoch / self._options.epochs))
-
-    def _log_due(self) -> bool:
-        return self._epoch % log_distance(self._options.epochs, self._context.log_every) == 0 or self._is_last()
-
-    def _is_last(self) -> bool:
-        return self._epoch == self._options.epochs
 
     def _log(self) -> None:
         measured = self._walk.measure()
@@ -150,7 +166,7 @@ class Selector:
         """Give how well the deterministic weights would do as they are now."""
         residual = self._landscape.residual_of(measured.rows).cpu().numpy()
         errors = np.abs(residual * self._to_relative)
-        if self._epoch % snapshot_distance(self._options.epochs, self._context.log_every) == 0 or self._is_last():
+        if self._epoch % snapshot_distance(self._options.epochs, self._context.log_every) == 0 or self.is_last:
             self._history.snapshots[self._epoch] = self._estimates(measured.rows.cpu().numpy(), self._weights)
         return {
             "active": float(measured.active),
@@ -170,14 +186,15 @@ class Selector:
         return {
             "lambda_l0": float(self._price),
             "temperature": self._options.beta,
-            "learning_rate": self._learning_rate(),
+            "learning_rate": self.learning_rate(),
             "epoch_seconds": (now - then) / max(1, self._epoch - epoch),
         }
 
     def _deterministic(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         return torch.exp(theta[0]), hc.deterministic_gate(theta[1], self._shape)
 
-    def _selection(self) -> Selection:
+    def selection(self) -> Selection:
+        """Give what stands now."""
         theta = self._walk.descent().theta
         weights, gates = self._deterministic(theta)
         likely = torch.where(gates > 0, gates, hc.prob_active(theta[1], self._shape))

@@ -79,8 +79,10 @@ def _placed(log_alpha, table_at, cells, cell, past):
 
 @compiled
 def _weights(log_weight, weight):
+    """Give the weights; one below float32 is 0, so that what moves nothing has no gradient either."""
     for j in range(weight.size):
-        weight[j] = exp(log_weight[j])
+        w = exp(log_weight[j])
+        weight[j] = _F(0) if log_weight[j] < _F(-87) else w
 
 
 @compiled
@@ -212,15 +214,18 @@ def begin(data, row, start, blocks, unit, theta, drawn, totals, mode, key, shape
 
 @compiled_parallel
 def epoch(
-    data, row, start, blocks, unit, theta, drawn, totals, mode, then, shape, table, table_at,
-    norm, first, second, residual, prices, rate, correction, reach, told,
+    data, row, start, blocks, unit, numbers, drawn, norm, totals, mode, then, shape, table, table_at,
+    residual, prices, rate, correction, reach, told,
 ):  # fmt: skip
     """Take one step of every unit, then as `begin` for the gates of the next epoch, whose key is `then`.
 
-    `residual` is this epoch's, as `spread_down` gives it, and `drawn` what the last call left.
+    The first axis of `numbers` (parameters, first and second moments), `drawn`, `norm`, `totals`, `residual` and
+    `prices` counts the walks that go together: each chunk of the matrix is read once for all of them. `residual` is
+    this epoch's, as `spread_down` gives it, and `drawn` what the last call left.
     """
+    walks = numbers.shape[0]
     for b in prange(blocks.size - 1):
-        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
+        sums = np.zeros((walks, totals.shape[2] * SUMS_A_ROW), _F)
         by_weight, by_gate, pull = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
         weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
         variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
@@ -230,21 +235,25 @@ def epoch(
             last = min(s + _CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
-            lw, la = theta[0, low:high], theta[1, low:high]
             told[b, 0] += _touched(data, row, start[s], start[last])
-            _pulled(data, row, start, s, last, residual, pull)
-            _gradients(
-                mode, lw, la, drawn[low:high], norm[low:high], pull[:n], shape, table, table_at, prices,
-                by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n], variance_slope[:n],
-                cell[:n],
-            )  # fmt: skip
-            _adam(lw, first[0, low:high], second[0, low:high], by_weight[:n], rate, correction, -_F(np.inf), _F(np.inf))
-            _adam(la, first[1, low:high], second[1, low:high], by_gate[:n], rate, correction, reach[0], reach[1])
-            _push_chunk(
-                data, row, start, s, last, unit[low:high], lw, la, drawn[low:high], sums,
-                mode, then, shape, table, table_at, value[:n], slope[:n], cell[:n],
-            )  # fmt: skip
-        _fold(sums, totals[b])
+            for w in range(walks):
+                lw, la, drawn_here = numbers[w, 0, 0, low:high], numbers[w, 0, 1, low:high], drawn[w, low:high]
+                _pulled(data, row, start, s, last, residual[w], pull)
+                _gradients(
+                    mode, lw, la, drawn_here, norm[w, low:high], pull[:n], shape, table, table_at, prices[w],
+                    by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n], variance_slope[:n],
+                    cell[:n],
+                )  # fmt: skip
+                first, second = numbers[w, 1, 0, low:high], numbers[w, 2, 0, low:high]
+                _adam(lw, first, second, by_weight[:n], rate, correction, -_F(np.inf), _F(np.inf))
+                first, second = numbers[w, 1, 1, low:high], numbers[w, 2, 1, low:high]
+                _adam(la, first, second, by_gate[:n], rate, correction, reach[0], reach[1])
+                _push_chunk(
+                    data, row, start, s, last, unit[low:high], lw, la, drawn_here, sums[w],
+                    mode, then, shape, table, table_at, value[:n], slope[:n], cell[:n],
+                )  # fmt: skip
+        for w in range(walks):
+            _fold(sums[w], totals[w, b])
 
 
 @compiled

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l0core import matrices
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InvalidInput, InvalidMatrix, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.matrices import Coo, parts
@@ -215,3 +216,18 @@ def test_what_had_to_be_mended_is_still_known_after_loading(tmp_path: Path) -> N
     problem = CalibrationProblem.build(twice, [1.0])
     problem.save(tmp_path / "problem.safetensors")
     assert CalibrationProblem.load(tmp_path / "problem.safetensors").findings == problem.findings
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10, 10**6])
+def test_what_a_target_is_made_of_does_not_depend_on_how_many_entries_are_summed_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(9, 7)) * (rng.random((9, 7)) < 0.5)
+    dense[[0, 4, 8]] = 0  # a row without entries at either end and amid
+    dense[2] = 1  # one that is more than a run by itself
+    weights = rng.random(7) + 1
+    monkeypatch.setattr(matrices, "_ENTRIES_AT_ONCE", at_once)
+    problem = CalibrationProblem.build(dense, np.zeros(9), initial_weights=weights)
+    expected = 0.001 * np.abs(dense) @ weights
+    np.testing.assert_allclose(problem.scale, np.where(expected > 0, expected, 1), rtol=1e-12)

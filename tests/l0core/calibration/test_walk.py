@@ -26,9 +26,10 @@ from l0core import hard_concrete as hc
 from l0core.calibration import closing, descent
 from l0core.calibration.adam import FIRST_DECAY
 from l0core.calibration.descent import Descent, DeterministicGates, DrawnGates, Gates, GateValues, Landscape, OpenGates
+from l0core.calibration.fused_walk import FusedWalk
 from l0core.calibration.kernels.sliced import SlicedMatrix
 from l0core.calibration.kernels.torch_csr import TorchMatrix
-from l0core.calibration.walk import FusedWalk, PlainWalk, Walk, walk
+from l0core.calibration.walk import PlainWalk, Walk, WalksTogether, walk
 from l0core.hard_concrete import GateMoments, GateShape
 from l0core.noise import epoch_key
 
@@ -558,3 +559,33 @@ def test_a_walk_that_lost_units_stops_and_goes_on_with_the_same_bits(kind: str, 
             if done % 3 == 0:
                 way.check_gates(below=SHUT, least=1)
             assert _bits(way.descent()) == _bits(states[done])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("units", [33, 5000])
+def test_walks_that_go_together_take_the_steps_they_would_take_alone(kind: str, units: int) -> None:
+    problem = _Problem(kind=kind, units=units, rows=12, without_weight=0.1)
+    factors = (0.1, 1.0, 30.0)
+    alone = [replace(problem).fused() for _ in factors]
+    for way, factor in zip(alone, factors, strict=True):
+        for _ in range(6):
+            way.step(problem.price * factor, learning_rate=0.1)
+    ways = [problem.fused() for _ in factors]
+    together = WalksTogether(ways)
+    for _ in range(6):
+        together.step([problem.price * factor for factor in factors], learning_rate=0.1)
+    assert [_bits(way.descent()) for way in ways] == [_bits(way.descent()) for way in alone]
+    assert [float(way.expected_l0()) for way in ways] == [float(way.expected_l0()) for way in alone]
+    assert [way.measure().misfit for way in ways] == [way.measure().misfit for way in alone]
+    if kind != "open":
+        assert len({_bits(way.descent()) for way in ways}) == len(factors)
+
+
+def test_plain_walks_go_together_one_after_the_other() -> None:
+    problem = _Problem(kind="expected")
+    ways = [problem.plain(), problem.plain()]
+    WalksTogether(ways).step([problem.price, problem.price * 2], learning_rate=0.1)
+    alone = problem.plain()
+    alone.step(problem.price * 2, learning_rate=0.1)
+    assert [way.steps for way in ways] == [1, 1]
+    assert (ways[1].descent().theta == alone.descent().theta).all()
