@@ -198,7 +198,9 @@ first_epoch = st.fixed_dictionaries(
         "beta": st.sampled_from([0.1, 0.35, 2 / 3, 2.0]),
         "init_keep_prob": st.floats(0.05, 0.95),
         "log_weight_jitter_sd": st.floats(0, 1),
-        "log_alpha_jitter_sd": st.floats(0.1, 2),  # off the borders of the table of moments, where a gate has two slopes
+        "log_alpha_jitter_sd": st.floats(
+            0.1, 2
+        ),  # off the borders of the table of moments, where a gate has two slopes
         "normalize_groups": st.booleans(),
     }
 )
