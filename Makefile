@@ -46,10 +46,14 @@ bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go t
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/digits.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/whole_job.py
 	$(BIN)/python benchmarks/one_machine.py
 
-bench-full: $(BENCH_STAMP) ## the long rows of the speed benchmark: 50 million nonzeros
+bench-full: $(BENCH_STAMP) ## the long rows: 50 and 190 million nonzeros, l0-python to 3 %
 	$(BIN)/python benchmarks/speed.py --full
+	$(BIN)/python benchmarks/scaling.py --full
+	$(BIN)/python benchmarks/whole_job.py --full
 
 $(BENCH_STAMP): $(STAMP)
 	@$(MAKE) --no-print-directory --always-make EXTRA=bench install

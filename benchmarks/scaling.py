@@ -79,22 +79,10 @@ def one(size: str) -> dict[str, Any]:
 
 
 def _times(problem: Any, gradient: str) -> dict[str, float]:
-    """Run once; give seconds an epoch, and of all that is not an epoch."""
-    from l0core.calibration.options import CalibrationHyperparameters  # noqa: PLC0415
-    from l0core.calibration.run import run  # noqa: PLC0415
-    from l0core.context import EpochReport, RunContext  # noqa: PLC0415
+    from jobs import seconds_an_epoch  # noqa: PLC0415
 
-    told: list[float] = []
-
-    def report(event: object) -> None:
-        if isinstance(event, EpochReport):
-            told.append(time.perf_counter())
-
-    options = CalibrationHyperparameters(epochs=EPOCHS, gradient=gradient, refit=False)  # type: ignore[arg-type]
-    start = time.perf_counter()
-    run(problem, options, RunContext(seed=1, log_every=EPOCHS, report=report))
-    whole, epochs = time.perf_counter() - start, told[-1] - told[0]
-    return {"epoch": epochs / EPOCHS, "around": whole - epochs}
+    epoch, around = seconds_an_epoch(problem, EPOCHS, gradient=gradient)
+    return {"epoch": epoch, "around": around}
 
 
 if __name__ == "__main__":
