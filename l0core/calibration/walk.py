@@ -81,7 +81,7 @@ class PlainWalk:
 
     def expected_l0(self) -> Tensor:
         """Give the expected number of open gates."""
-        return hc.expected_l0(self._state.theta[1][self._state.left], self._landscape.shape)
+        return (hc.prob_active(self._state.theta[1], self._landscape.shape) * self._state.left).sum(dtype=torch.float64)
 
     def step(self, price: Tensor, *, learning_rate: float) -> None:
         """Evaluate, and step."""
