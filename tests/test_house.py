@@ -152,6 +152,11 @@ PROGRAMS = {
         0,
         "assert result.summary['n_active'] == 100 and result.summary['mean_abs_relative_error'] < 1e-6",
     ),
+    "engine.md, several prices": (
+        "engine.md",
+        1,
+        "counts = [r.summary['n_active'] for r in results]\nassert 1000 >= counts[0] > counts[-1] > 0",
+    ),
     "library.md, survey weights": (
         "library.md",
         0,

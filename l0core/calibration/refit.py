@@ -18,8 +18,10 @@ import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, cg
 
 from l0core.arrays import FloatArray
+from l0core.calibration.kernels.gram import add_products
 
 _FIRST_STIFFNESS = 10.0
 _STIFFNESS_FACTOR = 10.0
@@ -30,6 +32,8 @@ _ARMIJO = 1e-4
 _GRADIENT_TOLERANCE = 1e-11
 _SAME = 1e-9  # of the goal: residuals this small are all as good as none
 _RIDGE = 1e-14  # of the trace of the curvature: the least that keeps it positive definite in float64
+_MOST_DIRECT = 8_000  # rows; above, a factorisation takes longer than conjugate gradients, and 8 Q^2 bytes
+_NEAR, _ITERATIONS = 1e-8, 500  # of a Newton step by conjugate gradients
 _WORTHWHILE = 1e-4  # a stage that lowers the loss of the one before by less than this share is the last
 
 
@@ -51,7 +55,8 @@ class RefitProblem:
 def refit(problem: RefitProblem, start: FloatArray) -> FloatArray:
     """Give weights within the bounds, no worse in loss than `start` projected onto them (to 1e-9 of the goal).
 
-    Cost: some tens of sparse products and Q x Q factorisations.
+    Cost: some tens of sparse products and Q x Q factorisations, in place: 8 Q^2 bytes beside the kept columns. Above
+    8,000 rows conjugate gradients take their place, which need no such matrix.
 
     >>> one = RefitProblem(matrix=sp.csr_array([[1.0, 1.0]]), goal=np.array([6.0]), lower=np.zeros(2),
     ...                    upper=np.array([2.0, np.inf]))
@@ -131,15 +136,44 @@ class _Dual:
         return np.asarray(self._goal - v / stiffness - self._rows @ self.primal(v))
 
     def _newton_step(self, v: FloatArray, gradient: FloatArray, stiffness: float) -> FloatArray:
-        columns = self._rows[:, self._free(v)]
-        curvature = (self._k * (columns @ columns.T)).toarray()
-        ridge = max(1 / stiffness, _RIDGE * float(curvature.trace()))
+        free = np.flatnonzero(self._free(v))
+        if gradient.size > _MOST_DIRECT:
+            return self._iterated_step(free, gradient, stiffness)
+        ridge = 0.0
         while True:
+            curvature, trace = self._curvature(free)
+            ridge = max(1 / stiffness, _RIDGE * trace, 100 * ridge)
             curvature[np.diag_indices_from(curvature)] += ridge
             try:
-                return np.asarray(la.cho_solve(la.cho_factor(curvature), gradient))
+                factor = la.cho_factor(curvature, lower=True, overwrite_a=True)
             except la.LinAlgError:  # rows that depend on one another: a little more ridge only shortens the step
-                ridge *= 100
+                continue
+            return np.asarray(la.cho_solve(factor, gradient))
+
+    def _curvature(self, free: NDArray[np.intp]) -> tuple[FloatArray, float]:
+        """Give the lower triangle of k A A' over the free units, laid out to be factored in place, and its trace."""
+        curvature = np.zeros((self._goal.size,) * 2, order="F")
+        columns = self._columns
+        add_products(columns.indptr, columns.indices, columns.data, free, float(self._k), curvature)
+        return curvature, float(curvature.trace())
+
+    def _iterated_step(self, free: NDArray[np.intp], gradient: FloatArray, stiffness: float) -> FloatArray:
+        """Give the step by conjugate gradients: no Q x Q matrix, and near enough for Newton's method to go on."""
+        columns, rows = self._columns[free], self._rows[:, free]
+        diagonal = self._k * np.asarray(rows.multiply(rows).sum(axis=1)).ravel() + 1 / stiffness
+
+        def curved(v: FloatArray) -> FloatArray:
+            return np.asarray(self._k * (rows @ (columns @ v)) + v / stiffness)
+
+        shape = (gradient.size,) * 2
+        step, _ = cg(
+            LinearOperator(shape, matvec=curved),
+            gradient,
+            rtol=_NEAR,
+            maxiter=_ITERATIONS,
+            M=LinearOperator(shape, matvec=lambda v: v / diagonal),
+        )
+        return np.asarray(step)
 
     def _free(self, v: FloatArray) -> NDArray[np.bool_]:
         x = self._k * (self._columns @ v)

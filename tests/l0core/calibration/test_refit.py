@@ -1,5 +1,6 @@
 """The exact refit: never worse than its start, as good as another solver, the smallest weights among its equals."""
 
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 from l0core.arrays import FloatArray
+from l0core.calibration import refit as module
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.refit import RefitProblem, refit
@@ -211,3 +213,31 @@ def test_targets_in_dollars_under_the_squared_loss_are_met_as_well() -> None:
     result = run(problem, options, RunContext())
     assert isinstance(result, CalibrationResult)
     assert result.summary["max_abs_relative_error"] < 1e-6
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=seeds)
+def test_conjugate_gradients_in_the_place_of_factorisations_end_as_near(seed: int) -> None:
+    case = _random(seed)
+    direct = case.problem.loss(refit(case.problem, case.start))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_DIRECT", 0)
+        iterated = case.problem.loss(refit(case.problem, case.start))
+    size = float(case.problem.goal @ case.problem.goal)
+    assert iterated <= case.allowed()
+    assert iterated <= direct * (1 + 1e-3) + 1e-8 * size
+
+
+def test_a_factorisation_takes_no_more_than_three_of_its_matrices() -> None:
+    rng, q, k = np.random.default_rng(0), 1500, 6000
+    matrix = sp.csr_array(sp.random_array((q, k), density=0.01, rng=rng))
+    goal = np.asarray(matrix @ rng.random(k))
+    problem = RefitProblem(matrix=matrix, goal=goal, lower=np.zeros(k), upper=np.full(k, np.inf))
+    refit(problem, np.full(k, 0.5))  # compiled
+    tracemalloc.start()
+    try:
+        refit(problem, np.full(k, 0.5))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 8 * q**2 <= peak <= 3 * 8 * q**2
