@@ -41,7 +41,7 @@ class _Lanes:
             numbers=np.empty((n, 3, 2, slices.n_lanes), dtype=np.float32),
             drawn=np.empty((n, slices.n_lanes if draws else 0), dtype=np.float32),
             norms=np.empty((n, slices.n_lanes), dtype=np.float32),
-            totals=np.empty((n, *slices.totals().shape)),
+            totals=np.empty((n, slices.blocks.size - 1, slices.n_rows)),
         )
 
 

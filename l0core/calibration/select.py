@@ -22,7 +22,7 @@ from l0core.calibration.objective import Objective, price_of_a_unit
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
-from l0core.errors import Diverged
+from l0core.errors import CheckpointIncompatible, Diverged
 
 Evaluation = Callable[[FloatArray, Callable[[], FloatArray]], FloatArray]
 """Estimates of all the problem's targets, from those of the fit and the weights of the candidates."""
@@ -230,8 +230,11 @@ class Selector:
         }
 
     def _restore(self, path: Path) -> None:
-        steps, held, self._history = checkpoint.read(path, self._identity)
-        device = self._context.device
+        steps, held, history = checkpoint.read(path, self._identity)
+        absent = self._tensors(self._walk.descent()).keys() - held.keys()
+        if absent:
+            raise CheckpointIncompatible(f"'{path}' holds no {min(absent)}: another engine wrote it; start without it")
+        self._history, device = history, self._context.device
         theta = torch.stack([held["log_weight"], held["log_alpha"]]).to(device)
         adam = Adam(first=held["adam_first"].to(device), second=held["adam_second"].to(device))
         closed, unit = held["closed"].to(device), float(held["gradient_unit"])

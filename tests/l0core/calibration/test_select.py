@@ -19,6 +19,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from scipy.integrate import quad_vec
 
 from l0core import hard_concrete as hc
@@ -434,6 +436,19 @@ def test_the_checkpoint_of_another_run_is_refused(
     run(solved().problem, _options(epochs=5), RunContext(seed=4, checkpoints=policy))
     with pytest.raises(CheckpointIncompatible):
         run(problem, options, RunContext(seed=seed, resume_from=policy.path))
+
+
+@pytest.mark.parametrize("name", ["closed", "adam_first", "lambda_l0"])
+def test_a_checkpoint_that_lacks_a_part_of_the_state_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
+    policy = CheckpointPolicy(folder=tmp_path)
+    run(solved().problem, _options(epochs=5), RunContext(seed=4, checkpoints=policy))
+    with safe_open(policy.path, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(policy.path)
+    del tensors[name]
+    save_file(tensors, policy.path, metadata=header)
+    with pytest.raises(CheckpointIncompatible, match=f"holds no {name}"):
+        run(solved().problem, _options(epochs=5), RunContext(seed=4, resume_from=policy.path))
 
 
 @MODES
