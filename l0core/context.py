@@ -81,7 +81,10 @@ class RunContext:
     `seed` is the source of every random number of the run. `log_every` is the distance of two logged epochs (None:
     25 to 250 over the run, see `history.log_distance`). `clock` gives seconds and only times things. `should_stop` is
     asked once an epoch: when it says yes the run writes a last checkpoint and ends with what it has. `resume_from` is a
-    checkpoint of the same problem and hyperparameters.
+    checkpoint of the same run: problem, hyperparameters and seed. `continue_from` is one of any run of the same
+    problem: this run begins where that one stood and takes its own epochs more, with the schedules of learning rate and
+    budget held at their last value; what its hyperparameters changed is reported as a finding. The first of the two
+    that is given holds.
     """
 
     seed: int = 0
@@ -92,3 +95,4 @@ class RunContext:
     log_every: int | None = None
     checkpoints: CheckpointPolicy | None = None
     resume_from: Path | None = None
+    continue_from: Path | None = None

@@ -27,7 +27,7 @@ class FixedPrice:
 
     least: ClassVar[int] = 0
 
-    def update(self, price: Tensor, _open: Count, _epoch: int) -> Tensor:
+    def update(self, price: Tensor, _open: Count, _epoch: float) -> Tensor:
         """Give the price unchanged."""
         return price
 
@@ -46,7 +46,7 @@ class BudgetPrice:
         """How many units must stay to choose from."""
         return self.budget
 
-    def update(self, price: Tensor, expected_open: Count, epoch: int) -> Tensor:
+    def update(self, price: Tensor, expected_open: Count, epoch: float) -> Tensor:
         """Give the next price from the expected number of open gates, without leaving the device."""
         done = min(1.0, epoch / max(1.0, _RAMP * self.epochs))
         goal = self.candidates * (self.budget / self.candidates) ** done

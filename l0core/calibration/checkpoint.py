@@ -48,12 +48,27 @@ def write(path: Path, identity: Identity, epoch: int, tensors: Mapping[str, Tens
 
 def read(path: Path, identity: Identity) -> State:
     """Give (epochs done, tensors, history) of a checkpoint of `identity`; refuse another's, and any other file."""
-    try:
-        found, state = _parsed(path)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointIncompatible(f"'{path}' is not a checkpoint of this engine; start without it") from error
+    found, state = _readable(path)
     _check_identity(found, identity)
     return state
+
+
+def read_of_problem(path: Path, problem_sha256: str) -> tuple[Identity, int, dict[str, Tensor]]:
+    """Give (whose it is, epochs done, tensors) of a checkpoint of any run of this problem; refuse any other file."""
+    found, (epoch, tensors, _) = _readable(path)
+    if found.problem_sha256 != problem_sha256:
+        raise CheckpointIncompatible(
+            f"'{path}' belongs to the problem {found.problem_sha256[:12]}, and this run is on {problem_sha256[:12]}: "
+            "go on from a run on the same matrix and targets, or start without it"
+        )
+    return found, epoch, tensors
+
+
+def _readable(path: Path) -> tuple[Identity, State]:
+    try:
+        return _parsed(path)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointIncompatible(f"'{path}' is not a checkpoint of this engine; start without it") from error
 
 
 def _parsed(path: Path) -> tuple[Identity, State]:

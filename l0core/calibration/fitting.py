@@ -17,8 +17,8 @@ from l0core.arrays import FloatArray
 from l0core.calibration.descent import Descent, Gates, Landscape, Measured, OpenGates, WeightForm
 from l0core.calibration.history import History
 from l0core.calibration.kernels import matrix_on
+from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.kernels.torch_csr import threads_for
-from l0core.calibration.objective import squared_norms
 from l0core.calibration.walk import walk
 from l0core.errors import Diverged
 from l0core.progress import bar_if

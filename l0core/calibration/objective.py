@@ -8,14 +8,12 @@ With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
-from l0core.calibration.kernels.norms import add_squares
 from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
@@ -47,11 +45,6 @@ class Objective:
     def columns(self, kept: NDArray[np.intp]) -> sp.csr_array:
         """Give these columns of A."""
         return sp.csr_array(sp.diags_array(self.factor) @ self.plain[:, kept])
-
-    @cached_property
-    def column_norms(self) -> FloatArray:
-        """||a_j|| of each candidate."""
-        return np.sqrt(squared_norms(self.plain, self.factor))
 
     def loss(self, weights: FloatArray) -> float:
         """Give ||A w - b||^2 for weights of the candidates."""
@@ -91,17 +84,6 @@ def _used(matrix: sp.csr_array) -> NDArray[np.bool_]:
     used = np.zeros(matrix.shape[1], dtype=np.bool_)
     used[matrix.indices] = True
     return used
-
-
-def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
-    """Give ||a_j||^2 of the columns of diag(factor) matrix.
-
-    >>> squared_norms(sp.csr_array(np.array([[1.0, 0.0], [2.0, 3.0]])), np.array([1.0, 0.5])).tolist()
-    [2.0, 2.25]
-    """
-    norms = np.zeros(matrix.shape[1])
-    add_squares(matrix.indptr, matrix.indices, matrix.data, factor, norms)
-    return norms
 
 
 def price_of_a_unit(objective: Objective, options: CalibrationHyperparameters) -> float:

@@ -15,9 +15,11 @@ from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
 from l0core.calibration.closing import check_distance, closed_below
+from l0core.calibration.continuing import doubts, held_place
 from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Matrix, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
+from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.objective import Objective, price_of_a_unit
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.walk import Walk, walk
@@ -55,11 +57,12 @@ class Selector:
         self._objective, self._options, self._context = objective, options, context
         self._identity, self._estimates = identity, estimates
         self._shape = hc.GateShape(beta=options.beta, gamma=options.gamma, zeta=options.zeta)
+        self._squared_norms = squared_norms(objective.plain, objective.factor)
         self._landscape = Landscape(
             matrix=matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
             factor=self._tensor(objective.factor),
             goal=self._tensor(objective.goal),
-            squared_norms=self._tensor(objective.column_norms**2),
+            squared_norms=self._tensor(self._squared_norms),
             shape=self._shape,
             lambda_l2=options.lambda_l2,
         )
@@ -73,8 +76,11 @@ class Selector:
         self._history = History()
         self._last_log = (0, context.clock())
         self._last_checkpoint = context.clock()
+        self._begun_at, self._held_at = 0, math.nan
         if context.resume_from is not None:
             self._restore(context.resume_from)
+        elif context.continue_from is not None:
+            self._continue(context.continue_from)
 
     def run(self) -> Selection | Stopped:
         """Go on from where the state stands to the last epoch, or to where the context says stop."""
@@ -105,12 +111,17 @@ class Selector:
 
     def next_price(self) -> Tensor:
         """Give lambda_l0 of the next step."""
-        self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._epoch)
+        self._price = self._price_policy.update(self._price, self._walk.expected_l0, self._place * self._options.epochs)
         return self._price
 
     @property
     def _epoch(self) -> int:
-        return self._walk.steps
+        return self._walk.steps - self._begun_at
+
+    @property
+    def _place(self) -> float:
+        """The share of its schedules that is over; held where a run that went on from another took it up."""
+        return self._epoch / self._options.epochs if math.isnan(self._held_at) else self._held_at
 
     def _walk_from(self, state: Descent) -> Walk:
         return walk(state, self._gates, self._landscape)
@@ -144,7 +155,7 @@ class Selector:
         rate = self._options.learning_rate
         if self._options.learning_rate_schedule == "constant":
             return rate
-        return rate * 0.5 * (1 + math.cos(math.pi * self._epoch / self._options.epochs))
+        return rate * 0.5 * (1 + math.cos(math.pi * self._place))
 
     def _log(self) -> None:
         measured = self._walk.measure()
@@ -198,7 +209,7 @@ class Selector:
         theta = self._walk.descent().theta
         weights, gates = self._deterministic(theta)
         likely = torch.where(gates > 0, gates, hc.prob_active(theta[1], self._shape))
-        useful = _float64(weights * likely) * self._objective.column_norms
+        useful = _float64(weights * likely) * np.sqrt(self._squared_norms)
         return Selection(weights=_float64(weights), gates=_float64(gates), usefulness=useful, history=self._history)
 
     def _checkpoint(self, *, forced: bool) -> None:
@@ -227,21 +238,46 @@ class Selector:
             "closed": state.closed,
             "lambda_l0": self._price,
             "gradient_unit": torch.tensor(state.unit, dtype=torch.float64),
+            "begun_at": torch.tensor(self._begun_at),
+            "held_at": torch.tensor(self._held_at, dtype=torch.float64),
         }
 
     def _restore(self, path: Path) -> None:
-        steps, held, history = checkpoint.read(path, self._identity)
+        """Go on with this run from its own checkpoint, as if nothing had happened."""
+        epoch, held, self._history = checkpoint.read(path, self._identity)
+        self._take_up(path, epoch, held)
+        self._price = held["lambda_l0"].to(self._context.device)
+        self._begun_at, self._held_at = int(held["begun_at"]), float(held["held_at"])
+        self._last_log = (self._epoch, self._context.clock())
+
+    def _continue(self, path: Path) -> None:
+        """Begin this run where another of the same problem stood, its schedules held there."""
+        other, epoch, held = checkpoint.read_of_problem(path, self._identity.problem_sha256)
+        self._take_up(path, epoch, held)
+        if isinstance(self._price_policy, BudgetPrice):
+            self._price = held["lambda_l0"].to(self._context.device)
+        self._begun_at = self._walk.steps
+        self._held_at = held_place(epoch, other.hyperparameters["epochs"], float(held["held_at"]))
+        for doubt in doubts(other.hyperparameters, self._identity.hyperparameters, self.learning_rate()):
+            self._context.report(doubt)
+
+    def _take_up(self, path: Path, epoch: int, held: dict[str, Tensor]) -> None:
+        """Put the walk where a checkpoint's stood."""
         absent = self._tensors(self._walk.descent()).keys() - held.keys()
         if absent:
             raise CheckpointIncompatible(f"'{path}' holds no {min(absent)}: another engine wrote it; start without it")
-        self._history, device = history, self._context.device
+        units = held["log_weight"].shape[0]
+        if units != self._objective.n_candidates:
+            raise CheckpointIncompatible(
+                f"'{path}' has {units} units to choose from, and this run {self._objective.n_candidates}: give the "
+                "zero_prior it was made with, or start without it"
+            )
+        device = self._context.device
         theta = torch.stack([held["log_weight"], held["log_alpha"]]).to(device)
         adam = Adam(first=held["adam_first"].to(device), second=held["adam_second"].to(device))
         closed, unit = held["closed"].to(device), float(held["gradient_unit"])
-        state = Descent(theta=theta, adam=adam, closed=closed, steps=steps, unit=unit)
-        self._walk = self._walk_from(state)
-        self._price = held["lambda_l0"].to(device)
-        self._last_log = (self._epoch, self._context.clock())
+        steps = epoch + int(held["begun_at"])
+        self._walk = self._walk_from(Descent(theta=theta, adam=adam, closed=closed, steps=steps, unit=unit))
 
 
 def _float64(tensor: Tensor) -> FloatArray:

@@ -107,14 +107,14 @@ def test_the_intercept_is_always_the_best_one(epochs: int) -> None:
 
 def test_an_interrupted_fit_has_the_intercept_of_the_steps_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def bar(_title: str, _total: int) -> Any:
+    def bar(_shown: bool, _title: str, _total: int) -> Any:
         def advance(_done: int, _note: str) -> None:
             raise KeyboardInterrupt
 
         yield advance
 
     model = SparseL0Linear(4, seed=1)
-    monkeypatch.setattr(fitting, "progress_bar", bar)
+    monkeypatch.setattr(fitting, "bar_if", bar)
     with pytest.raises(KeyboardInterrupt):
         model.fit(*_problem(), lr=0.05, epochs=60, verbose=True, verbose_freq=20)
     assert model.history.steps == [20]

@@ -1,10 +1,25 @@
-"""Sums over the columns of a matrix that lies in rows."""
+"""The lengths of the columns of a matrix that lies in rows."""
 
+import numpy as np
+import scipy.sparse as sp
+
+from l0core.arrays import FloatArray
 from l0core.calibration.kernels.compiling import compiled
 
 
+def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
+    """Give ||a_j||^2 of the columns of diag(factor) matrix.
+
+    >>> squared_norms(sp.csr_array(np.array([[1.0, 0.0], [2.0, 3.0]])), np.array([1.0, 0.5])).tolist()
+    [2.0, 2.25]
+    """
+    norms = np.zeros(matrix.shape[1])
+    _add_squares(matrix.indptr, matrix.indices, matrix.data, factor, norms)
+    return norms
+
+
 @compiled
-def add_squares(indptr, indices, data, factor, norms):
+def _add_squares(indptr, indices, data, factor, norms):
     """Add (factor_i M_ij)^2 to `norms[j]`, row by row."""
     for i in range(factor.size):
         for k in range(indptr[i], indptr[i + 1]):

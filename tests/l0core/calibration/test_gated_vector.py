@@ -124,7 +124,7 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch, *, after: int) -> Any:
     """Raise KeyboardInterrupt where the bar is told of so many epochs."""
 
     @contextmanager
-    def bar(_title: str, _total: int) -> Any:
+    def bar(_shown: bool, _title: str, _total: int) -> Any:
         def advance(done: int, _note: str) -> None:
             if done == after:
                 raise KeyboardInterrupt
@@ -132,7 +132,7 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch, *, after: int) -> Any:
         yield advance
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(fitting, "progress_bar", bar)
+        patched.setattr(fitting, "bar_if", bar)
         yield
 
 
