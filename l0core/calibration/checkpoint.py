@@ -35,6 +35,7 @@ def write(path: Path, identity: Identity, epoch: int, tensors: Mapping[str, Tens
     header = {
         "identity": identity.model_dump_json(),
         "epoch": str(epoch),
+        "stage": "selecting",  # the one that is worth taking up: those before and after it are done again
         "history": json.dumps({"steps": history.steps, "metrics": history.metrics}),
     }
     snapshots = {f"snapshot.{step}": torch.as_tensor(values) for step, values in history.snapshots.items()}
