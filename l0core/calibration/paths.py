@@ -33,8 +33,8 @@ def path(
 
     Each is what `run` gives for that price alone, but that no unit is removed on the way (`closing`): the fits share
     the draws of their gates, and the CPU reads the matrix once an epoch for all of them. `hyperparameters` (default:
-    the defaults) must leave `lambda_l0`, `lambda_share` and `record_budget` open. Memory: 45 bytes a unit and price
-    beside the matrix. `verbose` shows a progress bar.
+    the defaults) must leave `lambda_l0`, `lambda_share` and `record_budget` open. Memory: about 100 bytes a unit and
+    price beside the matrix. `verbose` shows a progress bar.
 
     Raises InvalidHyperparameter for a bad price or another control of the size, and what `run` raises.
 
