@@ -1,9 +1,11 @@
-"""What a calibration minimises, prepared: the fit rows of the matrix, scaled so that the loss is a sum of squares.
+"""What a calibration minimises, prepared: the fit rows of the matrix, scaled so that a squared loss is a sum of squares.
 
-    sum_i omega_i e_i^2 + lambda_l0 expected_l0 + lambda_l2 sum_j exp(2 log_weight_j)
+    sum_i omega_i loss(e_i) + lambda_l0 expected_l0 + lambda_l2 sum_j exp(2 log_weight_j)
+                            + lambda_spread mean_j (w_j / d_j)^2
 
-with e_i = (estimate_i - y_i) / scale_i.
-With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2.
+with e_i = (estimate_i - y_i) / scale_i and a loss of `losses`.
+With a_ij = sqrt(omega_i) / scale_i M_ij and b_i = sqrt(omega_i) / scale_i y_i the first sum is ||A w - b||^2 where
+the loss is the square.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
-from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, CalibrationHyperparameters
+from l0core.calibration.losses import SQUARED, CappedAbsolute, Loss
+from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, DEFAULT_LOSS_CAP, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
 
@@ -25,7 +28,8 @@ class Objective:
 
     `rows` and `units` are their positions in the problem; `plain` is the problem's matrix there and `factor` what each
     row of it is multiplied with: A = diag(factor) plain. `prior` are the candidates' design weights, all positive;
-    `omega` the weight of each fit target in the loss; `to_relative` turns a row of A w - b into a relative error.
+    `omega` the weight of each fit target in the loss, `cost` the loss of an error before that weight; `to_relative`
+    turns a row of A w - b into a relative error.
     """
 
     rows: NDArray[np.int64]
@@ -36,6 +40,7 @@ class Objective:
     prior: FloatArray
     omega: FloatArray
     to_relative: FloatArray
+    cost: Loss = SQUARED
 
     @property
     def n_candidates(self) -> int:
@@ -46,10 +51,17 @@ class Objective:
         """Give these columns of A."""
         return sp.csr_array(sp.diags_array(self.factor) @ self.plain[:, kept])
 
+    def errors(self, weights: FloatArray) -> FloatArray:
+        """Give e of every fit target for weights of the candidates."""
+        return np.asarray((self.factor * (self.plain @ weights) - self.goal) / np.sqrt(self.omega))
+
+    def parts(self, weights: FloatArray) -> FloatArray:
+        """Give what every fit target adds to the loss: omega_i loss(e_i)."""
+        return self.omega * self.cost.value(self.errors(weights))
+
     def loss(self, weights: FloatArray) -> float:
-        """Give ||A w - b||^2 for weights of the candidates."""
-        residual = self.factor * (self.plain @ weights) - self.goal
-        return float(residual @ residual)
+        """Give the sum of the parts."""
+        return float(self.parts(weights).sum())
 
     def dense(self, weights: FloatArray, n_units: int) -> FloatArray:
         """Spread weights of the candidates over all units of the problem; the others get 0."""
@@ -76,7 +88,14 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
         prior=prior[units],
         omega=omega,
         to_relative=1 / (factor * problem.scale[rows]),
+        cost=_cost(options),
     )
+
+
+def _cost(options: CalibrationHyperparameters) -> Loss:
+    if options.loss != "absolute_relative":
+        return SQUARED
+    return CappedAbsolute(cap=DEFAULT_LOSS_CAP if options.loss_cap is None else options.loss_cap)
 
 
 def _used(matrix: sp.csr_array) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
 DEFAULT_LAMBDA_SHARE = 0.1
+DEFAULT_LOSS_CAP = 10.0
 BUDGET_MIN_WEIGHT_RATIO = 0.01
 
 
@@ -43,9 +44,16 @@ class CalibrationHyperparameters(BaseModel):
         default="cosine", description="`cosine` falls from `learning_rate` to 0 over the epochs; `constant` stays."
     )
     epochs: int = Field(default=500, ge=1, le=10_000_000, description="Passes over the matrix; 250 to 2,000 is usual.")
-    loss: Literal["relative", "squared"] = Field(
+    loss: Literal["relative", "absolute_relative", "squared"] = Field(
         default="relative",
-        description="`relative`: squared error over the target's scale; `squared`: squared error in the target's unit.",
+        description="`relative`: squared error over the target's scale; `absolute_relative`: absolute error over it, "
+        "at most `loss_cap`; `squared`: squared error in the target's unit.",
+    )
+    loss_cap: float | None = Field(
+        default=None,
+        gt=0,
+        description="The most a target can add to the `absolute_relative` loss, before its weight; "
+        f"{DEFAULT_LOSS_CAP:g} when not given.",
     )
     beta: float = Field(
         default=0.35, gt=0, le=10, description="Temperature of the gates; lower is closer to open-or-closed."
@@ -107,6 +115,13 @@ class CalibrationHyperparameters(BaseModel):
         bounds = [n for n in ("max_weight_ratio", "min_weight_ratio") if getattr(self, n) is not None]
         if bounds and not self.refit:
             msg = f"{bounds[0]} bounds the weights of the refit, and refit is false: drop one of the two"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _a_cap_needs_its_loss(self) -> Self:
+        if self.loss_cap is not None and self.loss != "absolute_relative":
+            msg = f"loss_cap caps the loss absolute_relative, and loss is {self.loss}: give that loss or leave it out"
             raise ValueError(msg)
         return self
 
