@@ -13,7 +13,7 @@ from l0core import hard_concrete as hc
 from l0core.calibration.adam import FIRST_DECAY, SECOND_DECAY, Adam
 from l0core.calibration.closing import CHECKS, REMOVED, is_due
 from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Measured, unit_of
-from l0core.calibration.kernels import fused
+from l0core.calibration.kernels import fused, measuring
 from l0core.calibration.kernels.sliced import SlicedMatrix
 from l0core.calibration.kernels.slices import Slices
 from l0core.noise import epoch_key
@@ -75,7 +75,7 @@ class FusedWalk:
 
     def expected_l0(self) -> Tensor:
         """Give the expected number of open gates."""
-        fused.expected_open(self._slices.blocks, self._slices.unit, self._theta[1], self._shape[3], self._told)
+        measuring.expected_open(self._slices.blocks, self._slices.unit, self._theta[1], self._shape[3], self._told)
         return torch.tensor(self._told[:, 0].sum())
 
     def step(self, price: Tensor, *, learning_rate: float) -> None:
@@ -85,7 +85,7 @@ class FusedWalk:
     def measure(self) -> Measured:
         """Look at the state in one pass over the matrix."""
         state = (self._theta, self._first, self._second, self._norms, self._totals)
-        fused.measure(*self._layout(), *state, self._mode, *self._how(), self._told)
+        measuring.measure(*self._layout(), *state, self._mode, *self._how(), self._told)
         expected, squares, spread, active, unsound = self._told.sum(axis=0)
         return Measured(
             rows=torch.from_numpy(self._summed()),
@@ -98,7 +98,7 @@ class FusedWalk:
 
     def check_gates(self, *, below: float, least: int) -> None:
         """Check, and remove what is due."""
-        ready = fused.count_closed(self._theta[1], self._slices.unit, np.float32(below), CHECKS, self._closed)
+        ready = measuring.count_closed(self._theta[1], self._slices.unit, np.float32(below), CHECKS, self._closed)
         if is_due(ready=ready, left=self._slices.n_held, least=least):
             self._closed[self._closed == CHECKS] = REMOVED
             state = self.descent()
@@ -137,7 +137,7 @@ class FusedWalk:
 
     def _choose_unit(self, price: Tensor) -> None:
         state = (self._theta, self._drawn, self._mode, *self._how(), self._norms)
-        fused.steepest(*self._layout()[:4], *state, self._by_row(), self._prices(price), self._told)
+        measuring.steepest(*self._layout()[:4], *state, self._by_row(), self._prices(price), self._told)
         self._unit = unit_of(torch.from_numpy(self._told[:, 0]))
         self._norms[:] = self._scaled_norms()
 

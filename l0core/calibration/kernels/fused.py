@@ -15,8 +15,8 @@ from l0core.calibration.kernels.maths import exp, logistic_noise, sigmoid
 
 OPEN, DRAWN, EXPECTED = 0, 1, 2  # how the gates enter an epoch
 _F = np.float32
-_CHUNK = 128  # slices worked on at once: their entries stay in the second-level cache
-_LANES = _CHUNK * LANES
+CHUNK = 128  # slices worked on at once: their entries stay in the second-level cache
+ROOM = CHUNK * LANES  # for one number of each of their lanes
 
 
 @compiled_fast
@@ -31,14 +31,14 @@ def _touched(data, row, low, high):
 
 
 @compiled
-def _pulled(data, row, start, first, last, residual, pull):
+def pulled(data, row, start, first, last, residual, pull):
     """Give sum_i M_ij r_i of every lane."""
     for s in range(first, last):
         pull_slice(data, row, start[s], start[s + 1], residual, pull, (s - first) * LANES)
 
 
 @compiled
-def _pushed(data, row, start, first, last, weight, total):
+def pushed(data, row, start, first, last, weight, total):
     """Add M_ij w_j to `total`."""
     for s in range(first, last):
         push_slice(data, row, start[s], start[s + 1], weight, (s - first) * LANES, total)
@@ -68,7 +68,7 @@ def _clipped_slope(s, gamma, width, inverse_beta, slope):
 
 
 @compiled
-def _placed(log_alpha, table_at, cells, cell, past):
+def placed(log_alpha, table_at, cells, cell, past):
     """Give the cell of a table that a location lies in, and how far past its beginning."""
     low, per_step, step = table_at
     for j in range(log_alpha.size):
@@ -78,7 +78,7 @@ def _placed(log_alpha, table_at, cells, cell, past):
 
 
 @compiled
-def _weights(log_weight, weight):
+def weights(log_weight, weight):
     """Give the weights; one below float32 is 0, so that what moves nothing has no gradient either."""
     for j in range(weight.size):
         w = exp(log_weight[j])
@@ -122,14 +122,14 @@ def _adam(parameter, first, second, gradient, rate, correction, low, high):
 
 
 @compiled
-def _gradients(
+def gradients(
     mode, log_weight, log_alpha, drawn, norm, pull, shape, table, table_at, prices,
     by_weight, by_gate, weight, value, slope, variance, variance_slope, cell,
 ):  # fmt: skip
     """Give in `by_weight` and `by_gate` the gradients by log_weight and log_alpha of these lanes."""
-    _weights(log_weight, weight)
+    weights(log_weight, weight)
     if mode == EXPECTED:
-        _placed(log_alpha, table_at, table.shape[0], cell, by_gate)
+        placed(log_alpha, table_at, table.shape[0], cell, by_gate)
         look_up_moments(table, cell, by_gate, value, slope, variance, variance_slope)
     elif mode == DRAWN:
         _clipped(drawn, shape[1], shape[2], value)
@@ -149,7 +149,7 @@ def _gradients(
 def _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, value, past, cell):
     """Give the gates of an epoch: its draw, which is kept in `drawn`, their means, or ones."""
     if mode == EXPECTED:
-        _placed(log_alpha, table_at, table.shape[0], cell, past)
+        placed(log_alpha, table_at, table.shape[0], cell, past)
         look_up_means(table, cell, past, value)
     elif mode == DRAWN:
         _stretched(log_alpha, unit, key[0], key[1], shape[0], drawn)
@@ -159,20 +159,11 @@ def _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, valu
 
 
 @compiled
-def _weighted(log_weight, value, weight):
+def weighted(log_weight, value, weight):
     """Give the gated weights; one that leaves float32 is infinite, so that a fit that diverges says so."""
     for j in range(weight.size):
         w = exp(log_weight[j])
         weight[j] = (_F(np.inf) if log_weight[j] > _F(88) else w) * value[j]
-
-
-@compiled_fast
-def _open(log_alpha, unit, threshold):
-    """Give the expected number of open gates; a lane without a unit has none."""
-    total = _F(0)
-    for j in range(log_alpha.size):
-        total += sigmoid(log_alpha[j] - threshold) if unit[j] >= 0 else _F(0)
-    return total
 
 
 @compiled
@@ -182,12 +173,12 @@ def _push_chunk(
 ):  # fmt: skip
     """Add the chunk's M w m to `total`, under the gates of `key`."""
     _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, value, scratch, cell)
-    _weighted(log_weight, value, scratch)
-    _pushed(data, row, start, s, last, scratch, total)
+    weighted(log_weight, value, scratch)
+    pushed(data, row, start, s, last, scratch, total)
 
 
 @compiled
-def _fold(sums, total):
+def fold(sums, total):
     """Add up in float64 what neighbours in a slice added to a row's several sums."""
     for i in range(total.size):
         total[i] = 0.0
@@ -200,16 +191,16 @@ def begin(data, row, start, blocks, unit, theta, drawn, totals, mode, key, shape
     """Give in `totals` each block's M w m before the first step, and in `drawn` what the gates of it are made of."""
     for b in prange(blocks.size - 1):
         sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
-        value, scratch, cell = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, np.int32)
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
+        value, scratch, cell = np.empty(ROOM, _F), np.empty(ROOM, _F), np.empty(ROOM, np.int32)
+        for s in range(blocks[b], blocks[b + 1], CHUNK):
+            last = min(s + CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
             _push_chunk(
                 data, row, start, s, last, unit[low:high], theta[0, low:high], theta[1, low:high], drawn[low:high],
                 sums, mode, key, shape, table, table_at, value[:n], scratch[:n], cell[:n],
             )  # fmt: skip
-        _fold(sums, totals[b])
+        fold(sums, totals[b])
 
 
 @compiled_parallel
@@ -226,20 +217,20 @@ def epoch(
     walks = numbers.shape[0]
     for b in prange(blocks.size - 1):
         sums = np.zeros((walks, totals.shape[2] * SUMS_A_ROW), _F)
-        by_weight, by_gate, pull = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
-        cell = np.empty(_LANES, np.int32)
+        by_weight, by_gate, pull = np.empty(ROOM, _F), np.empty(ROOM, _F), np.empty(ROOM, _F)
+        weight, value, slope = np.empty(ROOM, _F), np.empty(ROOM, _F), np.empty(ROOM, _F)
+        variance, variance_slope = np.empty(ROOM, _F), np.empty(ROOM, _F)
+        cell = np.empty(ROOM, np.int32)
         told[b, 0] = 0.0
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
+        for s in range(blocks[b], blocks[b + 1], CHUNK):
+            last = min(s + CHUNK, blocks[b + 1])
             low, high = s * LANES, last * LANES
             n = high - low
             told[b, 0] += _touched(data, row, start[s], start[last])
             for w in range(walks):
                 lw, la, drawn_here = numbers[w, 0, 0, low:high], numbers[w, 0, 1, low:high], drawn[w, low:high]
-                _pulled(data, row, start, s, last, residual[w], pull)
-                _gradients(
+                pulled(data, row, start, s, last, residual[w], pull)
+                gradients(
                     mode, lw, la, drawn_here, norm[w, low:high], pull[:n], shape, table, table_at, prices[w],
                     by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n], variance_slope[:n],
                     cell[:n],
@@ -253,137 +244,7 @@ def epoch(
                     mode, then, shape, table, table_at, value[:n], slope[:n], cell[:n],
                 )  # fmt: skip
         for w in range(walks):
-            _fold(sums[w], totals[w, b])
-
-
-@compiled
-def _largest(numbers):
-    """Give the largest absolute value; NaN where one is."""
-    largest = _F(0)
-    for j in range(numbers.size):
-        size = abs(numbers[j])
-        largest = largest if size <= largest else size
-    return largest
-
-
-@compiled_parallel
-def steepest(
-    data, row, start, blocks, theta, drawn, mode, shape, table, table_at, norm, residual, prices, told,
-):  # fmt: skip
-    """Give in `told` the largest absolute number of each block's gradient."""
-    for b in prange(blocks.size - 1):
-        by_weight, by_gate, pull = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        weight, value, slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F)
-        cell = np.empty(_LANES, np.int32)
-        largest = _F(0)
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
-            low, high = s * LANES, last * LANES
-            n = high - low
-            _pulled(data, row, start, s, last, residual, pull)
-            _gradients(
-                mode, theta[0, low:high], theta[1, low:high], drawn[low:high], norm[low:high], pull[:n],
-                shape, table, table_at, prices, by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n],
-                variance[:n], variance_slope[:n], cell[:n],
-            )  # fmt: skip
-            largest = max(largest, _largest(by_weight[:n]), _largest(by_gate[:n]))
-        told[b, 0] = largest
-
-
-@compiled_parallel
-def expected_open(blocks, unit, log_alpha, threshold, told):
-    """Give in `told` each block's expected number of open gates."""
-    for b in prange(blocks.size - 1):
-        told[b, 0] = 0.0
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            low, high = s * LANES, min(s + _CHUNK, blocks[b + 1]) * LANES
-            told[b, 0] += _open(log_alpha[low:high], unit[low:high], threshold)
-
-
-@compiled_fast
-def _squares(weight, log_weight, unit):
-    """Give sum w^2 in float64; a weight that leaves float32 is infinite."""
-    total = 0.0
-    for j in range(weight.size):
-        w = np.float64(weight[j]) if log_weight[j] <= _F(88) else np.inf
-        total += w * w if unit[j] >= 0 else 0.0
-    return total
-
-
-@compiled_fast
-def _spread(weight, norm, variance):
-    """Give sum w^2 ||a||^2 v."""
-    total = 0.0
-    for j in range(weight.size):
-        total += np.float64(weight[j]) * weight[j] * norm[j] * variance[j]
-    return total
-
-
-@compiled_fast
-def _unsound(parameter, first, second):
-    """Count what is no number any more; -inf is one, a log-weight's of 0."""
-    found = 0
-    for j in range(parameter.size):
-        sound = (parameter[j] < _F(np.inf)) & (abs(first[j]) < _F(np.inf)) & (abs(second[j]) < _F(np.inf))
-        found += 0 if sound else 1
-    return found
-
-
-@compiled
-def _test_time(mode, log_alpha, unit, shape, value):
-    """Give the deterministic gates, and how many are open."""
-    n = 0
-    for j in range(value.size):
-        z = sigmoid(log_alpha[j] * shape[0]) * shape[2] + shape[1] if mode != OPEN else _F(1)
-        value[j] = min(max(z, _F(0)), _F(1))
-        n += 1 if (value[j] > _F(0)) & (unit[j] >= 0) else 0
-    return n
-
-
-@compiled_parallel
-def measure(
-    data, row, start, blocks, unit, theta, first, second, norm, totals, mode, shape, table, table_at, told,
-):  # fmt: skip
-    """Give in `totals` each block's M w g under the test-time gates.
-
-    And in `told` its expected open gates, sum w^2, sum w^2 ||a||^2 v, open test-time gates, and what is no number.
-    """
-    for b in prange(blocks.size - 1):
-        sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
-        value, weight, past = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        slope, variance, variance_slope = np.empty(_LANES, _F), np.empty(_LANES, _F), np.empty(_LANES, _F)
-        cell = np.empty(_LANES, np.int32)
-        told[b, :] = 0.0
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
-            low, high = s * LANES, last * LANES
-            n = high - low
-            lw, la, units = theta[0, low:high], theta[1, low:high], unit[low:high]
-            _weights(lw, weight[:n])
-            told[b, 0] += _open(la, units, shape[3])
-            told[b, 1] += _squares(weight[:n], lw, units)
-            if mode == EXPECTED:
-                _placed(la, table_at, table.shape[0], cell[:n], past[:n])
-                look_up_moments(table, cell[:n], past[:n], value[:n], slope[:n], variance[:n], variance_slope[:n])
-                told[b, 2] += _spread(weight[:n], norm[low:high], variance[:n])
-            told[b, 3] += _test_time(mode, la, units, shape, value[:n])
-            for k in range(2):
-                told[b, 4] += _unsound(theta[k, low:high], first[k, low:high], second[k, low:high])
-            _weighted(lw, value[:n], past[:n])
-            _pushed(data, row, start, s, last, past[:n], sums)
-        _fold(sums, totals[b])
-
-
-@compiled
-def count_closed(log_alpha, unit, limit, checks, closed):
-    """Count on where a gate is below `limit`, begin anew where it is not; give how many reached `checks`."""
-    ready = 0
-    for j in range(closed.size):
-        below = (log_alpha[j] < limit) & (unit[j] >= 0)
-        closed[j] = min(closed[j] + 1, checks) if below else 0
-        ready += closed[j] == checks
-    return ready
+            fold(sums[w], totals[w, b])
 
 
 @compiled_parallel
@@ -391,19 +252,19 @@ def push(data, row, start, blocks, weight, totals):
     """Give in `totals` each block's M w, for weights by lane."""
     for b in prange(blocks.size - 1):
         sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
-            _pushed(data, row, start, s, last, weight[s * LANES : last * LANES], sums)
-        _fold(sums, totals[b])
+        for s in range(blocks[b], blocks[b + 1], CHUNK):
+            last = min(s + CHUNK, blocks[b + 1])
+            pushed(data, row, start, s, last, weight[s * LANES : last * LANES], sums)
+        fold(sums, totals[b])
 
 
 @compiled_parallel
-def pull(data, row, start, blocks, residual, pulled):
+def pull(data, row, start, blocks, residual, by_lane):
     """Give sum_i M_ij r_i by lane."""
     for b in prange(blocks.size - 1):
-        for s in range(blocks[b], blocks[b + 1], _CHUNK):
-            last = min(s + _CHUNK, blocks[b + 1])
-            _pulled(data, row, start, s, last, residual, pulled[s * LANES : last * LANES])
+        for s in range(blocks[b], blocks[b + 1], CHUNK):
+            last = min(s + CHUNK, blocks[b + 1])
+            pulled(data, row, start, s, last, residual, by_lane[s * LANES : last * LANES])
 
 
 @compiled

@@ -32,7 +32,7 @@ def test_the_sums_of_the_blocks_are_added_and_nested_rows_complete_the_others() 
 def test_a_row_s_several_sums_are_one_number_in_float64() -> None:
     sums, total = np.full(3 * SUMS_A_ROW, 1, dtype=np.float32), np.full(3, np.nan)
     sums[SUMS_A_ROW] = 2**25  # to which float32 would add nothing
-    fused._fold(sums, total)
+    fused.fold(sums, total)
     assert total.tolist() == [SUMS_A_ROW, 2**25 + SUMS_A_ROW - 1, SUMS_A_ROW]
 
 
@@ -60,7 +60,7 @@ SHAPES = [GateShape(beta=0.1), GateShape(beta=0.5), GateShape(beta=2.0, gamma=-0
 def _cells(log_alpha: Floats, at: tuple[np.float32, ...], cells: int) -> tuple[NDArray[np.int32], Floats]:
     """Place the locations, of which there are as many as fill whole slices."""
     cell, past = np.empty(log_alpha.size, dtype=np.int32), np.empty_like(log_alpha)
-    fused._placed(log_alpha, at, cells, cell, past)
+    fused.placed(log_alpha, at, cells, cell, past)
     return cell, past
 
 
@@ -128,10 +128,3 @@ def test_the_price_pulls_as_the_probability_s_slope_also_where_it_is_next_to_1(
     fused._add_price(np.array([log_alpha], dtype=np.float32), np.float32(threshold), np.float32(3), found)
     away = np.exp(-abs(float(np.float32(log_alpha - threshold))))
     assert float(found[0]) == pytest.approx(3 * away / (1 + away) ** 2, rel=1e-5)
-
-
-def test_a_lane_without_a_unit_is_not_counted_among_the_open_gates() -> None:
-    log_alpha, unit = np.full(64, 2, dtype=np.float32), np.full(64, -1, dtype=np.int32)
-    unit[[3, 40]] = [0, 1]
-    found = fused._open(log_alpha, unit, np.float32(0))
-    assert float(found) == pytest.approx(2 / (1 + np.exp(-2)), rel=1e-6)
