@@ -50,14 +50,15 @@ def integers(values: ArrayLike, *, name: str, axis: Axis) -> NDArray[np.int64]:
 
 def booleans(values: ArrayLike, *, name: str, axis: Axis) -> NDArray[np.bool_]:
     """Give `values` as booleans; 0 and 1 count as such."""
-    array = _array(values, name)
+    array = as_array(values, name)
     numbers = array.astype(np.float64) if array.dtype.kind == "b" else array
     checked = vector(numbers, name=name, axis=axis)
     _check_rule(checked, lambda v: (v == 0) | (v == 1), name, "must be true or false")
     return checked.astype(np.bool_)
 
 
-def _array(values: ArrayLike, name: str) -> NDArray[Any]:
+def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Give `values` as an array of whatever they are; lists of uneven length are refused."""
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -67,7 +68,7 @@ def _array(values: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def _numeric(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = _array(values, name)
+    array = as_array(values, name)
     if array.dtype.char not in _TAKEN:
         raise InvalidInput(
             f"{name} holds {array.dtype}; it needs numbers (float32, float64 or integers)", pointer=f"/{name}"

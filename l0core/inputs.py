@@ -67,7 +67,7 @@ class InlineCoo(BaseModel):
 
 
 _MATRIX_KEYS = {"upload_id": "~upload", "csr": "~csr", "coo": "~coo"}
-TAGS = frozenset({"~upload", "~csr", "~coo", "~list"})
+TAGS = frozenset({"~upload", "~csr", "~coo", "~list", "~number"})
 
 
 def _matrix_tag(value: object) -> str | None:
@@ -82,6 +82,11 @@ def _array_tag(value: object) -> str | None:
     return "~upload" if isinstance(value, Mapping | VectorUpload) else None
 
 
+def _number_or_array_tag(value: object) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "~number" if is_number else _array_tag(value)
+
+
 _BY_KEY = Discriminator(
     _matrix_tag,
     custom_error_type="no_matrix",
@@ -89,6 +94,11 @@ _BY_KEY = Discriminator(
 )
 _BY_FORM = Discriminator(
     _array_tag, custom_error_type="no_array", custom_error_message='an array is {"upload_id": ...} or a list'
+)
+_BY_FORM_OR_ONE = Discriminator(
+    _number_or_array_tag,
+    custom_error_type="no_number_or_array",
+    custom_error_message='needed is one number, {"upload_id": ...} or a list',
 )
 
 MatrixInput = Annotated[
@@ -99,3 +109,6 @@ _Upload = Annotated[VectorUpload, Tag("~upload")]
 VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
 IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
 BooleansInput = Annotated[_Upload | Annotated[Booleans, Tag("~list")], _BY_FORM]
+NumberOrVectorInput = Annotated[
+    _Upload | Annotated[float, Tag("~number")] | Annotated[Floats, Tag("~list")], _BY_FORM_OR_ONE
+]

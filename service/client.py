@@ -7,7 +7,7 @@ with Client("http://127.0.0.1:8000") as client:
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -73,8 +73,13 @@ class Client:
         target_names: Sequence[str] | None = None,
         target_groups: Sequence[int] | None = None,
         holdout: Sequence[bool] | None = None,
+        weight_bounds: Mapping[str, ArrayLike] | None = None,
+        protected_units: ArrayLike | None = None,
     ) -> dict[str, Any]:
-        """Register a calibration problem; gives its id, sizes and findings."""
+        """Register a calibration problem; gives its id, sizes and findings.
+
+        `weight_bounds` holds `lower`, `upper` or both, each one number for all units or one for each.
+        """
         body: dict[str, Any] = {
             "kind": "calibration",
             "matrix": {"upload_id": self.upload(matrix)},
@@ -83,10 +88,18 @@ class Client:
         if initial_weights is not None:
             weights = np.asarray(initial_weights, dtype=np.float64)
             body["initial_weights"] = {"upload_id": self.upload(weights)}
+        if weight_bounds is not None:
+            body["weight_bounds"] = {side: self._number_or_upload(bound) for side, bound in weight_bounds.items()}
+        if protected_units is not None:
+            body["protected_units"] = {"upload_id": self.upload(np.asarray(protected_units))}
         optional = {"target_names": target_names, "target_groups": target_groups, "holdout": holdout}
         body |= {name: np.asarray(value).tolist() for name, value in optional.items() if value is not None}
         problem: dict[str, Any] = self.request("POST", "/v1/problems", json=body).json()
         return problem
+
+    def _number_or_upload(self, bound: ArrayLike) -> float | dict[str, str]:
+        numbers = np.asarray(bound, dtype=np.float64)
+        return {"upload_id": self.upload(numbers)} if numbers.ndim else float(numbers)
 
     def submit(self, problem_id: str, *, seed: int = 0, device: str = "auto", **hyperparameters: Any) -> "Job":
         """Submit a calibration of a registered problem."""

@@ -4,13 +4,26 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from l0core.inputs import BooleansInput, IntegersInput, MatrixInput, VectorInput
+from l0core.inputs import BooleansInput, IntegersInput, MatrixInput, NumberOrVectorInput, VectorInput
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class WeightBoundsInput(BaseModel):
+    """Bounds of the calibrated weights themselves, not of their ratios to the design weights."""
+
+    model_config = _STRICT
+
+    lower: Annotated[NumberOrVectorInput | None, Field(description="One number >= 0, or N of them.")] = None
+    upper: Annotated[
+        NumberOrVectorInput | None, Field(description="One number, or N of them, none below the lower bound.")
+    ] = None
 
 
 class CalibrationInputs(BaseModel):
     """Q targets over N units; every array may be given inline or as an upload."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = _STRICT
 
     matrix: MatrixInput = Field(description="Q x N: row i holds what each unit contributes to target i.")
     targets: VectorInput = Field(description="Q totals to meet.")
@@ -36,3 +49,9 @@ class CalibrationInputs(BaseModel):
         BooleansInput | None, Field(description="Q booleans: true leaves a target out of the fit and reports it apart.")
     ] = None
     initial_weights: Annotated[VectorInput | None, Field(description="N design weights >= 0; 1 by default.")] = None
+    weight_bounds: Annotated[
+        WeightBoundsInput | None, Field(description="Lower and upper bounds of the units' weights; none by default.")
+    ] = None
+    protected_units: Annotated[
+        IntegersInput | None, Field(description="Indices of units that are kept whatever the selection says.")
+    ] = None

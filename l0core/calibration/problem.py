@@ -1,8 +1,8 @@
 """A calibration problem: targets, a sparse matrix, design weights. Validated once, then trusted everywhere."""
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l0core import arrays, matrices
 from l0core.arrays import Axis, FloatArray
+from l0core.calibration import unit_rules
 from l0core.calibration.findings import structural_findings
 from l0core.canonical import Content
 from l0core.errors import InvalidInput, ShapeMismatch
@@ -30,7 +31,8 @@ _SMALL_SHARE = 0.001  # a target below this share of the totals it is made of is
 class CalibrationProblem:
     """Q targets over N units. `matrix` is Q x N float64 CSR; every array is finite and of the length its name says.
 
-    `groups`, `scales` and `tolerances` are None when not given. Build one with `CalibrationProblem.build`.
+    `groups`, `scales` and `tolerances` are None when not given, `lower_bounds` and `upper_bounds` (of weights, not of
+    ratios) when they bound nothing. `protected_units` are sorted indices. Build one with `CalibrationProblem.build`.
     """
 
     matrix: sp.csr_array
@@ -42,6 +44,9 @@ class CalibrationProblem:
     groups: NDArray[np.int64] | None = None
     scales: FloatArray | None = None
     tolerances: FloatArray | None = None
+    lower_bounds: FloatArray | None = None
+    upper_bounds: FloatArray | None = None
+    protected_units: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     input_findings: tuple[Finding, ...] = ()
 
     @classmethod
@@ -57,6 +62,8 @@ class CalibrationProblem:
         target_scales: ArrayLike | None = None,
         target_tolerances: ArrayLike | None = None,
         holdout: ArrayLike | None = None,
+        weight_bounds: Mapping[str, ArrayLike | None] | None = None,
+        protected_units: ArrayLike | None = None,
     ) -> Self:
         """Check everything and give the problem; raises InvalidInput (see `l0core.errors`) naming the first fault.
 
@@ -70,6 +77,7 @@ class CalibrationProblem:
         canonical, notes = matrices.canonical(raw)
         q, n = canonical.shape
         per_target = Axis(length=q, noun="rows of the matrix")
+        bounds = unit_rules.weight_bounds(weight_bounds, n)
         return cls(
             matrix=canonical,
             targets=arrays.vector(targets, name="targets", axis=per_target),
@@ -82,6 +90,9 @@ class CalibrationProblem:
             groups=_optional_groups(target_groups, per_target),
             scales=_optional_positive(target_scales, "target_scales", per_target),
             tolerances=_optional_positive(target_tolerances, "target_tolerances", per_target),
+            lower_bounds=bounds.lower,
+            upper_bounds=bounds.upper,
+            protected_units=unit_rules.protected_units(protected_units, n, bounds.upper),
             input_findings=tuple(notes),
         )
 
@@ -148,6 +159,9 @@ class CalibrationProblem:
             "target_groups": self.groups,
             "target_scales": self.scales,
             "target_tolerances": self.tolerances,
+            "lower_bounds": self.lower_bounds,
+            "upper_bounds": self.upper_bounds,
+            "protected_units": self.protected_units if self.protected_units.size else None,
         }
         given = {name: array for name, array in named.items() if array is not None}
         return Content(
@@ -182,6 +196,9 @@ class CalibrationProblem:
             groups=held.get("target_groups"),
             scales=held.get("target_scales"),
             tolerances=held.get("target_tolerances"),
+            lower_bounds=held.get("lower_bounds"),
+            upper_bounds=held.get("upper_bounds"),
+            protected_units=held.get("protected_units", np.zeros(0, dtype=np.int64)),
             input_findings=tuple(Finding.model_validate(note) for note in content.notes),
         )
 

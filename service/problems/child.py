@@ -121,7 +121,7 @@ class _Reader:
 
     def resolve(self, inputs: BaseModel) -> dict[str, Any]:
         """Give every field of a kind's inputs with its arrays read."""
-        return {name: self.value(name, getattr(inputs, name)) for name in type(inputs).model_fields}
+        return {name: self.value(name, getattr(inputs, name)) for name in _fields(inputs)}
 
     def value(self, name: str, given: Any) -> Any:
         """Give one field's value; whatever goes wrong names the field."""
@@ -147,6 +147,8 @@ class _Reader:
                 return self._coo(parts, name)
             case list():
                 return _array(given, name)
+            case BaseModel():
+                return {field: self.value(f"{name}/{field}", getattr(given, field)) for field in _fields(given)}
             case _:
                 return given
 
@@ -161,6 +163,10 @@ class _Reader:
         self._limits.check_matrix(shape, len(parts.data), f"/{name}")
         row, col = _integers(parts.row), _integers(parts.col)
         return matrices.Coo(shape=shape, row=row, col=col, data=np.array(parts.data, dtype=np.float64))
+
+
+def _fields(model: BaseModel) -> Iterable[str]:
+    return type(model).model_fields
 
 
 def _integers(values: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:

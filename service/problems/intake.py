@@ -106,6 +106,11 @@ def _file(stack: ExitStack, system: Resources, row: Upload) -> UploadedFile:
     return UploadedFile(path=str(path), content_type=row.content_type)
 
 
-def _upload_ids(inputs: BaseModel) -> list[str]:
-    values = [getattr(inputs, name) for name in type(inputs).model_fields]
-    return [value.upload_id for value in values if isinstance(value, MatrixUpload | VectorUpload)]
+def _upload_ids(inputs: BaseModel) -> Iterator[str]:
+    """Give the id of every upload that a body names, however deep."""
+    for name in type(inputs).model_fields:
+        match getattr(inputs, name):
+            case MatrixUpload(upload_id=upload_id) | VectorUpload(upload_id=upload_id):
+                yield upload_id
+            case BaseModel() as nested:
+                yield from _upload_ids(nested)

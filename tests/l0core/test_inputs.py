@@ -10,6 +10,7 @@ from l0core.inputs import (
     IntegersInput,
     MatrixInput,
     MatrixUpload,
+    NumberOrVectorInput,
     VectorInput,
     VectorUpload,
 )
@@ -19,6 +20,7 @@ MATRIX: TypeAdapter[MatrixInput] = TypeAdapter(MatrixInput)
 VECTOR: TypeAdapter[VectorInput] = TypeAdapter(VectorInput, config=STRICT)
 INTEGERS: TypeAdapter[IntegersInput] = TypeAdapter(IntegersInput, config=STRICT)
 BOOLEANS: TypeAdapter[BooleansInput] = TypeAdapter(BooleansInput, config=STRICT)
+NUMBER_OR_VECTOR: TypeAdapter[NumberOrVectorInput] = TypeAdapter(NumberOrVectorInput, config=STRICT)
 CSR = '{"csr": {"shape": [1, 2], "indptr": [0, 1], "indices": [1], "data": [2.5]}}'
 COO = '{"coo": {"shape": [1, 2], "row": [0], "col": [1], "data": [2]}}'
 
@@ -83,3 +85,15 @@ def test_a_number_that_is_not_whole_is_refused(body: str) -> None:
 def test_a_boolean_is_true_or_false(body: str) -> None:
     with pytest.raises(ValidationError):
         BOOLEANS.validate_json(body)
+
+
+def test_one_number_may_stand_for_a_vector() -> None:
+    assert NUMBER_OR_VECTOR.validate_json("7") == 7.0
+    assert NUMBER_OR_VECTOR.validate_json("[7, 2.5]") == [7.0, 2.5]
+    assert NUMBER_OR_VECTOR.validate_json('{"upload_id": "upl_a1"}') == VectorUpload(upload_id="upl_a1")
+
+
+@pytest.mark.parametrize("body", ["true", '"7"', "null", "NaN", "1e999", "[true]", '{"csr": 1}'])
+def test_nothing_else_may(body: str) -> None:
+    with pytest.raises(ValidationError):
+        NUMBER_OR_VECTOR.validate_json(body)

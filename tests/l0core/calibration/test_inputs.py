@@ -28,6 +28,10 @@ def test_a_matrix_and_targets_are_enough() -> None:
         f'{{{MATRIX}, "targets": [1], "target_groups": [0.5]}}',
         f'{{{MATRIX}, "targets": [1], "holdout": [1]}}',
         f'{{{MATRIX}, "targets": [1], "weights": [1]}}',
+        f'{{{MATRIX}, "targets": [1], "weight_bounds": 7}}',
+        f'{{{MATRIX}, "targets": [1], "weight_bounds": {{"max": 7}}}}',
+        f'{{{MATRIX}, "targets": [1], "weight_bounds": {{"upper": true}}}}',
+        f'{{{MATRIX}, "targets": [1], "protected_units": [0.5]}}',
     ],
 )
 def test_what_is_missing_unknown_or_of_another_type_is_refused(body: str) -> None:

@@ -90,6 +90,8 @@ def test_what_is_not_given_has_its_default() -> None:
         ({"holdout": [True, True, True]}, InvalidInput, "/holdout"),
         ({"holdout": [0, 1, 2]}, InvalidInput, "/holdout/2"),
         ({"holdout": [True]}, ShapeMismatch, "/holdout"),
+        ({"weight_bounds": {"upper": [1.0, 2.0]}}, ShapeMismatch, "/weight_bounds/upper"),
+        ({"protected_units": [0, 4]}, InvalidInput, "/protected_units/1"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_refused_where_it_stands(
@@ -182,6 +184,9 @@ def test_a_default_filled_in_by_hand_has_the_same_address() -> None:
         {"target_tolerances": ...},
         {"holdout": [False, True, True]},
         {"holdout": ...},
+        {"weight_bounds": {"lower": 0.5}},
+        {"weight_bounds": {"upper": 0.5}},
+        {"protected_units": [0]},
     ],
 )
 def test_another_number_name_or_field_is_another_problem(changed: dict[str, Any]) -> None:
@@ -197,7 +202,22 @@ def test_a_negative_zero_is_a_zero() -> None:
     assert first.sha256 == second.sha256
 
 
-@pytest.mark.parametrize("problem", [by_hand(), solved().problem, planted_findings().problem])
+def test_rules_of_units_that_say_nothing_are_no_rules() -> None:
+    empty = _build(weight_bounds={"lower": [0.0] * 4, "upper": np.inf}, protected_units=[])
+    assert empty.sha256 == by_hand().sha256
+    assert (empty.lower_bounds, empty.upper_bounds, empty.protected_units.tolist()) == (None, None, [])
+
+
+def test_one_bound_for_all_is_the_bound_of_each() -> None:
+    spread = _build(weight_bounds={"lower": 0.5, "upper": [2, 2, 2, 2]}, protected_units=[3, 1])
+    assert spread.sha256 == _build(weight_bounds={"lower": [0.5] * 4, "upper": 2}, protected_units=[1, 3]).sha256
+
+
+def _with_rules_of_units() -> CalibrationProblem:
+    return _build(weight_bounds={"lower": 0.5, "upper": [1.0, np.inf, 3.0, 4.0]}, protected_units=[2, 0])
+
+
+@pytest.mark.parametrize("problem", [by_hand(), solved().problem, planted_findings().problem, _with_rules_of_units()])
 def test_what_is_saved_is_what_is_loaded(problem: CalibrationProblem, tmp_path: Path) -> None:
     problem.save(tmp_path / "problem.safetensors")
     loaded = CalibrationProblem.load(tmp_path / "problem.safetensors")
@@ -205,7 +225,8 @@ def test_what_is_saved_is_what_is_loaded(problem: CalibrationProblem, tmp_path: 
     assert loaded.names == problem.names
     assert loaded.findings == problem.findings
     np.testing.assert_array_equal(loaded.matrix.toarray(), problem.matrix.toarray())
-    for name in ("targets", "design_weights", "target_weights", "holdout", "groups", "scales", "tolerances", "scale"):
+    arrays = ("targets", "design_weights", "target_weights", "holdout", "groups", "scales", "tolerances", "scale")
+    for name in (*arrays, "lower_bounds", "upper_bounds", "protected_units"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(problem, name))
         if getattr(problem, name) is not None:
             assert getattr(loaded, name).dtype == getattr(problem, name).dtype

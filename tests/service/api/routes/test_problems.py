@@ -108,6 +108,24 @@ def test_the_same_numbers_in_every_form_are_one_problem(forms: dict[str, httpx.R
     assert len({reply.json()["sha256"] for reply in forms.values()}) == 1
 
 
+def test_bounds_and_protected_units_are_the_same_problem_in_every_form(door: Door) -> None:
+    targets = other_targets()
+    bounds = {"lower": door.upload(npy(np.array([0.0, 0.5, 0.0])), NPY), "upper": door.upload(npy(np.full(3, 9)), NPY)}
+    units = door.upload(npy(np.array([2, 1])), NPY)
+    sent: dict[str, dict[str, Any]] = {
+        "inline": {"weight_bounds": {"lower": [0, 0.5, 0], "upper": 9}, "protected_units": [1, 2]},
+        "uploaded": {
+            "weight_bounds": {side: {"upload_id": upload} for side, upload in bounds.items()},
+            "protected_units": {"upload_id": units},
+        },
+        "no bound, no unit": {"weight_bounds": {"lower": 0}, "protected_units": []},
+        "neither": {},
+    }
+    replies = _in_parallel(door, {form: problem_body(targets=targets, **body) for form, body in sent.items()})
+    sha = {form: reply.json()["sha256"] for form, reply in replies.items()}
+    assert sha["inline"] == sha["uploaded"] != sha["neither"] == sha["no bound, no unit"]
+
+
 def test_every_bit_of_a_number_counts_inline_and_uploaded_alike(door: Door) -> None:
     values = np.frombuffer(np.random.default_rng(5).bytes(8 * 3000))
     values = values[np.isfinite(values)]
@@ -205,6 +223,12 @@ _BAD_FIELDS = [
     pytest.param({"initial_weights": "1"}, "/initial_weights", id="a text for weights"),
     pytest.param({"target_names": ["a", 1]}, "/target_names/1", id="a number for a name"),
     pytest.param({"target_names": "ab"}, "/target_names", id="a text for names"),
+    pytest.param({"weight_bounds": 5}, "/weight_bounds", id="one bound for both"),
+    pytest.param({"weight_bounds": {"upper": "5"}}, "/weight_bounds/upper", id="a text for a bound"),
+    pytest.param({"weight_bounds": {"upper": [1, "5"]}}, "/weight_bounds/upper/1", id="a text among the bounds"),
+    pytest.param({"weight_bounds": {"upper": 10**400}}, "/weight_bounds/upper", id="a bound beyond floats"),
+    pytest.param({"weight_bounds": {"max": 1}}, "/weight_bounds/max", id="no such bound"),
+    pytest.param({"protected_units": [0.5]}, "/protected_units/0", id="half a unit"),
     pytest.param({"kind": "sampling"}, "/kind", id="an unknown kind"),
     pytest.param({"kind": None}, "/kind", id="no kind"),
     pytest.param({"matrix": None}, "/matrix", id="no matrix"),
