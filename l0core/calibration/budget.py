@@ -26,6 +26,7 @@ class FixedPrice:
     start: float
 
     least: ClassVar[int] = 0
+    settled: ClassVar[float] = 0.0
 
     def update(self, price: Tensor, _open: Count, _epoch: float) -> Tensor:
         """Give the price unchanged."""
@@ -40,6 +41,8 @@ class BudgetPrice:
     budget: int
     candidates: int
     epochs: int
+
+    settled: ClassVar[float] = _RAMP  # the share of the epochs after which the goal stays
 
     @property
     def least(self) -> int:

@@ -48,8 +48,8 @@ class CalibrationHyperparameters(BaseModel):
         default=False,
         description="End the selection where it no longer gets better, after `epochs` at the latest, and keep its best "
         "state: 50 times a run (every 10 epochs at the least) the objective is taken under the test-time gates; five "
-        "looks without a fall of 0.1 % end it. Never before a budget is reached or a gate could have closed. Costs 5 % "
-        "of an epoch.",
+        "looks without a fall of 0.1 % end it. Never before a budget is reached or a gate could have closed. Costs a "
+        "twentieth of the time.",
     )
     loss: Literal["relative", "absolute_relative", "squared"] = Field(
         default="relative",

@@ -67,6 +67,11 @@ def _one_each(lambdas: Sequence[float], options: CalibrationHyperparameters) -> 
             f"{given[0]} is given beside lambdas, which set the price of a unit: leave it out",
             pointer=f"/hyperparameters/{given[0]}",
         )
+    if options.early_stopping:
+        raise InvalidHyperparameter(
+            "early_stopping is true, and the fits of a path end together: leave it out",
+            pointer="/hyperparameters/early_stopping",
+        )
     prices = [number(price, name=f"lambdas[{i}]", within=NOT_NEGATIVE) for i, price in enumerate(lambdas)]
     if not prices:
         raise InvalidHyperparameter("lambdas is empty: give at least one price", pointer="/lambdas")

@@ -22,6 +22,7 @@ from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.objective import Objective, price_of_a_unit
 from l0core.calibration.options import CalibrationHyperparameters
+from l0core.calibration.plateau import Plateau, Standing, travelled
 from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
@@ -73,7 +74,8 @@ class Selector:
         self._gates = self._gate_strategy()
         self._walk = self._walk_from(Descent.start(self._starting_point()))
         self._price = torch.tensor(self._price_policy.start, dtype=torch.float64, device=context.device)
-        self._history = History()
+        self._history, self._plateau = History(), Plateau()
+        self._seen: tuple[int, Measured] | None = None
         self._last_log = (0, context.clock())
         self._last_checkpoint = context.clock()
         self._begun_at, self._held_at = 0, math.nan
@@ -96,8 +98,8 @@ class Selector:
 
     @property
     def is_last(self) -> bool:
-        """Whether all epochs are done."""
-        return self._epoch == self._options.epochs
+        """Whether all epochs are done, or more would not make it better."""
+        return self._epoch == self._options.epochs or self._plateau.is_reached
 
     @property
     def walk(self) -> Walk:
@@ -147,8 +149,42 @@ class Selector:
 
     def _step(self) -> None:
         self._walk.step(self.next_price(), learning_rate=self.learning_rate())
-        if self._epoch % check_distance(self._options.epochs) == 0:
+        due = self._epoch % check_distance(self._options.epochs) == 0
+        if due:
             self._walk.check_gates(below=self._closed_below, least=self._price_policy.least)
+        if self._options.early_stopping and (due or self._epoch == self._options.epochs):
+            self._look_for_a_plateau()
+
+    def _look_for_a_plateau(self) -> None:
+        """See whether this is the best state, and whether it goes on getting better."""
+        if math.isnan(self._held_at) and self._place < self._price_policy.settled:
+            return
+        standing, price = self._standing(self._measured()), float(self._price)
+        if not math.isfinite(standing.objective(price)):
+            raise self._diverged()
+        counting = self._could_have_closed()
+        self._plateau = self._plateau.after(standing, self._theta, price=price, counting=counting)
+
+    def _theta(self) -> Tensor:
+        return self._walk.descent().theta.clone()
+
+    def _standing(self, measured: Measured) -> Standing:
+        misfit = float((self._landscape.residual_of(measured.rows) ** 2).sum())
+        return Standing(loss=misfit + self._options.lambda_l2 * measured.squares, open=measured.active)
+
+    def _could_have_closed(self) -> bool:
+        """Say whether the steps so far reach from where gates start to where they close."""
+        held = not math.isnan(self._held_at)
+        cosine = self._options.learning_rate_schedule == "cosine" and not held
+        rate = self.learning_rate() if held else self._options.learning_rate
+        way = hc.starting_log_alpha(self._options.init_keep_prob) - self._shape.threshold
+        return travelled(self._epoch, self._options.epochs, rate, cosine=cosine) >= way
+
+    def _measured(self) -> Measured:
+        """Give how the state looks, measured once a step."""
+        if self._seen is None or self._seen[0] != self._walk.steps:
+            self._seen = self._walk.steps, self._walk.measure()
+        return self._seen[1]
 
     def learning_rate(self) -> float:
         """Give Adam's step of the next epoch."""
@@ -158,13 +194,14 @@ class Selector:
         return rate * 0.5 * (1 + math.cos(math.pi * self._place))
 
     def _log(self) -> None:
-        measured = self._walk.measure()
+        measured = self._measured()
         losses = measured.losses(price=float(self._price), lambda_l2=self._options.lambda_l2)
         metrics = losses | self._fit(measured) | self._settings()
         if not (math.isfinite(metrics["loss"]) and measured.sound):
             raise self._diverged()
         self._history.add(self._epoch, metrics)
-        self._context.report(EpochReport(epoch=self._epoch, epochs=self._options.epochs, metrics=metrics))
+        epochs = self._epoch if self.is_last else self._options.epochs  # where it stops early, these were all
+        self._context.report(EpochReport(epoch=self._epoch, epochs=epochs, metrics=metrics))
 
     def _diverged(self) -> Diverged:
         return Diverged(
@@ -205,8 +242,9 @@ class Selector:
         return torch.exp(theta[0]), hc.deterministic_gate(theta[1], self._shape)
 
     def selection(self) -> Selection:
-        """Give what stands now."""
-        theta = self._walk.descent().theta
+        """Give what stands now, or with early stopping the best that stood."""
+        best = self._plateau.best
+        theta = self._walk.descent().theta if best is None else best.theta
         weights, gates = self._deterministic(theta)
         likely = torch.where(gates > 0, gates, hc.prob_active(theta[1], self._shape))
         useful = _float64(weights * likely) * np.sqrt(self._squared_norms)
@@ -240,6 +278,7 @@ class Selector:
             "gradient_unit": torch.tensor(state.unit, dtype=torch.float64),
             "begun_at": torch.tensor(self._begun_at),
             "held_at": torch.tensor(self._held_at, dtype=torch.float64),
+            **self._plateau.tensors(),
         }
 
     def _restore(self, path: Path) -> None:
@@ -248,6 +287,7 @@ class Selector:
         self._take_up(path, epoch, held)
         self._price = held["lambda_l0"].to(self._context.device)
         self._begun_at, self._held_at = int(held["begun_at"]), float(held["held_at"])
+        self._plateau = Plateau.of(held, self._context.device)
         self._last_log = (self._epoch, self._context.clock())
 
     def _continue(self, path: Path) -> None:

@@ -56,6 +56,11 @@ def test_another_control_of_the_size_is_refused(control: dict[str, Any]) -> None
         path(solved().problem, PRICES, CalibrationHyperparameters(**control))
 
 
+def test_early_stopping_is_refused_rather_than_ignored() -> None:
+    with pytest.raises(InvalidHyperparameter, match="early_stopping is true"):
+        path(solved().problem, PRICES, CalibrationHyperparameters(early_stopping=True))
+
+
 def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     options = CalibrationHyperparameters(epochs=3, refit=False)
     path(solved().problem, PRICES, options)
