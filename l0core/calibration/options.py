@@ -37,6 +37,12 @@ class CalibrationHyperparameters(BaseModel):
     lambda_l2: float = Field(
         default=0.0, ge=0, description="Price of the sum of squared weights in units of the survey's weights squared."
     )
+    lambda_spread: float = Field(
+        default=0.0,
+        ge=0,
+        description="Price of the mean of (calibrated / design weight)^2 over the units to choose from, 0 where one is "
+        "not kept. Higher gives evener weights and a larger effective sample size, at the cost of fit.",
+    )
     learning_rate: float = Field(
         default=0.1, gt=0, le=10, description="Adam's step on log-weights and gate locations; 0.01 to 0.3 is usual."
     )
