@@ -81,16 +81,47 @@ def planted_findings() -> Planted:
             [0.0, 3.0, 1.0, 0.0, 0.0],  # all positive, and a total below 0
             [-1.0, 0.0, -2.0, 0.0, 0.0],  # all negative, and a total above 0
             [-1.0, 0.0, 2.0, 0.0, 0.0],  # of both signs, and a total below 0: nothing wrong
-            [-1.0, 0.0, -2.0, 0.0, 0.0],  # all negative, and a total below 0: nothing wrong
-            [0.0, 3.0, 1.0, 0.0, 0.0],  # all positive, and a total of 0: nothing wrong
+            [-1.0, 0.0, -3.0, 0.0, 0.0],  # all negative, and a total below 0: nothing wrong
+            [0.0, 3.0, 2.0, 0.0, 0.0],  # all positive, and a total of 0: nothing wrong
+            [2.0, 2.0, 1.0, 0.0, 0.0],  # 4,500 under the upper bound of 900, and a total of 5,000
+            [1.0, 1.0, 1.0, 0.0, 0.0],
+            [1.0, 1.0, 1.0, 0.0, 0.0],  # the one before again
+            [1.0, 1.0, 1.0, 0.0, 0.0],  # and again, and another total
+            [0.7, 0.7, 0.7, 0.0, 0.0],  # and again in another unit, and not 0.7 times the total
+            [1.0, 0.0, 1.0, 0.0, 0.0],  # a total below the 1 that the lighter of its units brings
+            [0.0, 0.0, 1.0, 0.0, 0.0],  # a total below the 2 that its only unit brings: nothing wrong
         ],
-        [5.0, 7.0, 0.0, -3.0, 4.0, -1.0, -2.0, 0.0],
+        [5.0, 7.0, 0.0, -3.0, 4.0, -1.0, -2.0, 0.0, 5000.0, 6.0, 6.0, 9.0, 4.0, 0.01, 1.5],
         initial_weights=[1.0, 0.0, 2.0, 1.0, 0.0],
-        target_names=["fine", "nobody", "nobody_zero", "negative", "positive", "mixed", "loss", "zero"],
+        weight_bounds={"upper": 900.0},
+        target_names=[
+            "fine",
+            "nobody",
+            "nobody_zero",
+            "negative",
+            "positive",
+            "mixed",
+            "loss",
+            "zero",
+            "too_much",
+            "all",
+            "all_again",
+            "all_otherwise",
+            "all_in_another_unit",
+            "tiny",
+            "single",
+        ],
     )
     return Planted(
         problem=problem,
-        named={"no_support": {"nobody"}, "wrong_sign": {"negative", "positive"}},
+        named={
+            "no_support": {"nobody"},
+            "wrong_sign": {"negative", "positive"},
+            "out_of_reach": {"too_much"},
+            "duplicate_targets": {"all_again"},
+            "duplicate_targets_in_conflict": {"all_otherwise", "all_in_another_unit"},
+            "degenerate_target": {"tiny"},
+        },
         counted={"empty_columns": 2.0, "zero_design_weights": 2.0},
     )
 

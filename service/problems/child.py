@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from l0core import matrices
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
-from l0core.findings import Finding
+from l0core.findings import in_short
 from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, VectorUpload
 from l0core.kinds import KINDS
 from service.errors import StorageFull
@@ -25,8 +25,6 @@ from service.problems import formats, trusted
 from service.problems.limits import Limits
 from service.problems.requests import BuildRequest, MultiplyRequest, ParseRequest, UploadedFile
 from service.problems.room import room
-
-_MOST_OF_A_CODE = 100
 
 
 def main() -> None:
@@ -68,25 +66,8 @@ def _build(request: BuildRequest) -> dict[str, Any]:
     problem = kind.problem_type().build(**reader.resolve(inputs))
     if request.output:
         _save(problem, Path(request.output))
-    findings = [finding.model_dump() for finding in _in_short(problem.findings)]
+    findings = [finding.model_dump() for finding in in_short(problem.findings)]
     return {"sha256": problem.sha256, "sizes": problem.sizes, "findings": findings}
-
-
-def _in_short(findings: Iterable[Finding]) -> list[Finding]:
-    """Give the first findings of each code and, for the rest, how many they are."""
-    by_code: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by_code.setdefault(finding.code, []).append(finding)
-    return [finding for each in by_code.values() for finding in (*each[:_MOST_OF_A_CODE], *_rest(each))]
-
-
-def _rest(findings: list[Finding]) -> list[Finding]:
-    count = len(findings) - _MOST_OF_A_CODE
-    if count <= 0:
-        return []
-    first = findings[0]
-    text = f"{count} more findings of this kind are not listed"
-    return [Finding(code=first.code, severity=first.severity, message=text, value=count)]
 
 
 def _save(problem: Any, path: Path) -> None:
@@ -135,12 +116,8 @@ class _Reader:
 
     def _read(self, name: str, given: Any) -> Any:
         match given:
-            case MatrixUpload():
-                file = self._uploads[given.upload_id]
-                return formats.read_matrix(Path(file.path), file.content_type, self._limits, f"/{name}")
-            case VectorUpload():
-                file = self._uploads[given.upload_id]
-                return formats.read_vector(Path(file.path), file.content_type, self._limits, f"/{name}")
+            case MatrixUpload() | VectorUpload():
+                return self._uploaded(given, name)
             case InlineCsr(csr=parts):
                 return self._csr(parts, name)
             case InlineCoo(coo=parts):
@@ -151,6 +128,11 @@ class _Reader:
                 return {field: self.value(f"{name}/{field}", getattr(given, field)) for field in _fields(given)}
             case _:
                 return given
+
+    def _uploaded(self, given: MatrixUpload | VectorUpload, name: str) -> Any:
+        file = self._uploads[given.upload_id]
+        read = formats.read_matrix if isinstance(given, MatrixUpload) else formats.read_vector
+        return read(Path(file.path), file.content_type, self._limits, f"/{name}")
 
     def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
         shape = (parts.shape[0], parts.shape[1])
