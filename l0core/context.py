@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from l0core.findings import Finding, Severity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,26 @@ class EpochReport:
 
 @dataclass(frozen=True, kw_only=True)
 class FindingReport:
-    """Something doubtful that was found while preparing (see `l0core.findings`)."""
+    """Something doubtful that was found on the way: the fields of a `Finding` (see `l0core.findings`).
+
+    A second attempt may report the same again: it is listed once.
+    """
 
     code: str
-    severity: str
+    severity: Severity
     message: str
+    target: str | None = None
+    index: int | None = None
+    value: float | None = None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """Give the report of a finding.
+
+        >>> FindingReport.of(Finding(code="no_support", severity="error", message="nobody", index=3)).index
+        3
+        """
+        return cls(**finding.model_dump())
 
 
 Report = StageReport | EpochReport | FindingReport

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -162,8 +162,8 @@ def _message(report: Report) -> BaseModel:
             return StageMessage(stage=stage)
         case EpochReport(epoch=epoch, epochs=epochs, metrics=metrics):
             return EpochMessage(epoch=epoch, epochs=epochs, metrics=plain(metrics))
-        case FindingReport(code=code, severity=severity, message=text):
-            return FindingMessage(code=code, severity=severity, message=text)
+        case FindingReport():
+            return FindingMessage(**plain(asdict(report)))
 
 
 def _store_checkpoint(desk: Desk, path: Path, epoch: int) -> None:

@@ -44,8 +44,8 @@ class Ledger:
                 self._note("stage", stage, stage=stage)
             case EpochMessage():
                 self._epoch(message)
-            case FindingMessage(code=code, severity=severity, message=text):
-                self._note("finding", text, code=code, severity=severity)
+            case FindingMessage(message=text):
+                self._note("finding", text, **message.model_dump(exclude={"type", "message"}))
             case CheckpointMessage(epoch=epoch):
                 self.batch.checkpoints.append(CheckpointRef(**message.model_dump(exclude={"type"})))
                 self._note("checkpoint", f"checkpoint after {epoch} epochs", epoch=epoch)

@@ -44,12 +44,15 @@ class EpochMessage(BaseModel):
 
 
 class FindingMessage(BaseModel):
-    """A costly finding."""
+    """A finding; its value is null where it is no finite number."""
 
     type: Literal["finding"] = "finding"
     code: str
     severity: str
     message: str
+    target: str | None = None
+    index: int | None = None
+    value: float | None = None
 
 
 class CheckpointMessage(BaseModel):

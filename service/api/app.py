@@ -11,13 +11,25 @@ from l0core.version import VERSION
 from service.api import errors
 from service.api.dependencies import check_address, check_host
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
-from service.api.routes import artifacts, events, health, jobs, methods, metrics, pages, problems, results, uploads
+from service.api.routes import (
+    artifacts,
+    events,
+    findings,
+    health,
+    jobs,
+    methods,
+    metrics,
+    pages,
+    problems,
+    results,
+    uploads,
+)
 from service.auth.guard import check_start
 from service.settings import Settings
 from service.system import System
 
 WEB = Path(__file__).parent / "web"
-_ROUTES = (health, methods, uploads, problems, jobs, events, metrics, results, artifacts, pages)
+_ROUTES = (health, methods, uploads, problems, jobs, events, findings, metrics, results, artifacts, pages)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -21,6 +21,11 @@ def events_after(session: Session, job_id: str, after: int, limit: int) -> list[
     return list(session.scalars(query))
 
 
+def events_of_type(session: Session, job_id: str, type_: str) -> list[Event]:
+    """Give a job's events of one type, in order."""
+    return list(session.scalars(select(Event).where(Event.job_id == job_id, Event.type == type_).order_by(Event.seq)))
+
+
 def artifacts(session: Session, job_id: str) -> list[StoredArtifact]:
     """Give a job's artifacts by name."""
     return list(session.scalars(select(StoredArtifact).where(StoredArtifact.job_id == job_id).order_by("name")))

@@ -75,10 +75,11 @@ def test_progress_without_a_pace_has_no_eta(ledger: Ledger) -> None:
 
 
 def test_a_finding_is_noted(ledger: Ledger) -> None:
-    ledger.add(FindingMessage(code="collinear", severity="warning", message="two targets say the same"))
+    doubt = {"code": "collinear", "severity": "warning", "target": "b", "index": 3, "value": 0.5}
+    ledger.add(FindingMessage(message="two targets say the same", **doubt))
     (note,) = ledger.batch.events
     assert (note.type, note.message) == ("finding", "two targets say the same")
-    assert note.data == {"code": "collinear", "severity": "warning"}
+    assert note.data == doubt
 
 
 def test_a_checkpoint_is_listed_and_noted(ledger: Ledger) -> None:

@@ -26,6 +26,7 @@ SAID: list[BaseModel] = [
     StageMessage(stage="selecting"),
     EpochMessage(epoch=3, epochs=10, metrics={"loss": 0.1 + 0.2, "active": None}),
     FindingMessage(code="empty_columns", severity="warning", message='a "quoted"\nline'),
+    FindingMessage(code="ratio_conflict", severity="error", message="no", target="ä", index=3, value=0.1 + 0.2),
     CheckpointMessage(epoch=3, **STORED),
     TargetsMessage(rows=[{"index": 0, "name": "ä", "price": None}]),
     ArtifactMessage(name="a.csv", content_type="text/csv", **STORED),

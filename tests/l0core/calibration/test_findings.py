@@ -93,7 +93,7 @@ def test_what_was_mended_comes_first() -> None:
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_an_error_is_found_exactly_where_no_weights_come_near_the_target(seed: int) -> None:
-    """A row is out of reach for all weights if its estimates are 0 or of the other sign, or the row is another's multiple."""
+    """A row is out of reach for all weights if its estimates are 0 or of the other sign, or it repeats another."""
     rng = np.random.default_rng(seed)
     matrix = rng.integers(-1, 2, size=(6, 3)) * (rng.random((6, 3)) < 0.5)
     targets = rng.integers(-1, 2, size=6)
