@@ -181,6 +181,8 @@ cases <- list(
   "households far off, raking 0.3 to 3.5" = case("households", HOME, WILD, "raking", 0.3, 3.5, asked = BOTH[1]),
   "households far off, truncated 0.2 to 3" = case("households", HOME, WILD, "linear", 0.2, 3),
   "households far off, logit 0.2 to 3" = case("households", HOME, WILD, "logit", 0.2, 3),
+  "households, raking, no constant" = case("households", HOME[c(2, 5)], MILD[c(2, 5)], "raking"),
+  "households, logit 0.6 to 2.5, no constant" = case("households", HOME[c(2, 5)], MILD[c(2, 5)], "logit", 0.6, 2.5),
   "households, post-stratification" = case("households", CELLS, moved(CELLS, c(1.3, 0.8, 1.1, 0.7, 1.05, 1.4)),
     "linear", asked = c("survey::postStratify", BOTH)),
   "households, two margins" = case("households", MARGINS, c(4800, 2500, 1700, 4000, 5000), "raking",
