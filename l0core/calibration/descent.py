@@ -3,9 +3,11 @@
 For unit j with weight w_j, gate value m_j and gate variance v_j (0 when gates are drawn):
 
     loss = ||A (w m) - b||^2 + sum_j w_j^2 v_j ||a_j||^2 + lambda_l0 sum_j p_j + lambda_l2 sum_j w_j^2
+           + sum_j (k_j w_j)^2 (m_j^2 + v_j)
 
 With drawn gates the first sum is one sample of the expected loss; with their mean and variance the first two are that
-expectation in closed form, because the loss is quadratic and the gates are independent.
+expectation in closed form, because the loss is quadratic and the gates are independent. The last sum is what
+`lambda_spread` adds, k_j = sqrt(lambda_spread / units) / d_j.
 """
 
 import math
@@ -113,6 +115,7 @@ def signed(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Landscape:
     """What is minimised, prices aside: A = diag(`factor`) M, b, ||a_j||^2, lambda_l2, and how weights are made.
 
+    `spread` are the k_j by which a gated weight costs its square; None where it costs nothing.
     `centred`: an intercept, not penalised, is always at its best, which takes the mean off the residual.
     """
 
@@ -124,6 +127,7 @@ class Landscape:
     lambda_l2: float
     form: WeightForm = positive
     centred: bool = False
+    spread: Tensor | None = None
 
     def residual(self, weights: Tensor) -> Tensor:
         """Give A w - b."""
@@ -172,6 +176,10 @@ def gradient(epoch: Epoch, landscape: Landscape, price: Tensor) -> Tensor:
     spread = w * landscape.squared_norms
     by_weight = value * pull + 2 * spread * variance + 2 * landscape.lambda_l2 * w
     by_log_alpha = w * slope * pull + spread * (w * variance_slope) + price.to(w.dtype) * epoch.prob_active_slope
+    if landscape.spread is not None:
+        cost = landscape.spread * (landscape.spread * w)
+        by_weight = by_weight + 2 * cost * (value**2 + variance)
+        by_log_alpha = by_log_alpha + cost * w * (2 * value * slope + variance_slope)
     return torch.stack([epoch.weight_slope * by_weight, by_log_alpha])
 
 
@@ -180,7 +188,8 @@ class Measured:
     """A descent looked at, sums in float64: what the log needs. `rows` are M w g under the test-time gates.
 
     `misfit` is the first two terms of the loss under the epoch's gates, `squares` sum w^2, `active` how many test-time
-    gates are above 0; not `sound` where parameters or moments are no numbers any more.
+    gates are above 0; not `sound` where parameters or moments are no numbers any more. `spread` is the last term of the
+    loss, and `spread_at_test_time` the same under the test-time gates.
     """
 
     rows: Tensor
@@ -189,20 +198,21 @@ class Measured:
     expected_l0: float
     active: int
     sound: bool
+    spread: float = 0.0
+    spread_at_test_time: float = 0.0
 
     def losses(self, *, price: float, lambda_l2: float) -> dict[str, float]:
         """Give the loss and its parts; `price` is lambda_l0."""
-        return _losses(self.misfit, self.squares, self.expected_l0, price, lambda_l2)
+        return self._losses(self.misfit, self.spread, price, lambda_l2)
 
     def losses_at_test_time(self, landscape: Landscape, *, price: float) -> dict[str, float]:
         """Give the loss of the test-time gates, and its parts."""
         misfit = float((landscape.residual_of(self.rows) ** 2).sum())
-        return _losses(misfit, self.squares, self.expected_l0, price, landscape.lambda_l2)
+        return self._losses(misfit, self.spread_at_test_time, price, landscape.lambda_l2)
 
-
-def _losses(misfit: float, squares: float, expected_l0: float, price: float, lambda_l2: float) -> dict[str, float]:
-    parts = {"data_loss": misfit, "l0_penalty": price * expected_l0, "l2_penalty": lambda_l2 * squares}
-    return {"loss": sum(parts.values()), **parts, "expected_l0": expected_l0}
+    def _losses(self, misfit: float, spread: float, price: float, lambda_l2: float) -> dict[str, float]:
+        parts = {"data_loss": misfit, "l0_penalty": price * self.expected_l0, "l2_penalty": lambda_l2 * self.squares}
+        return {"loss": sum(parts.values()) + spread, **parts, "expected_l0": self.expected_l0}
 
 
 def measure(state: "Descent", gates: Gates, landscape: Landscape) -> Measured:
@@ -212,6 +222,7 @@ def measure(state: "Descent", gates: Gates, landscape: Landscape) -> Measured:
     spread = (squares * (landscape.squared_norms * epoch.gate[2])).sum()
     fixed = gates if isinstance(gates, OpenGates) else DeterministicGates(shape=landscape.shape)
     at_test_time = fixed(state.theta[1])[0]
+    costs = squares * 0 if landscape.spread is None else squares * landscape.spread.double() ** 2
     return Measured(
         rows=landscape.matrix.times(epoch.weights * at_test_time).double(),
         misfit=float((epoch.residual.double() ** 2).sum() + spread),
@@ -219,6 +230,8 @@ def measure(state: "Descent", gates: Gates, landscape: Landscape) -> Measured:
         expected_l0=float(epoch.prob_active[state.left].sum(dtype=torch.float64)),
         active=int((at_test_time > 0).sum()),
         sound=state.is_sound(),
+        spread=float((costs * (epoch.gate[0] ** 2 + epoch.gate[2])).sum()),
+        spread_at_test_time=float((costs * at_test_time**2).sum()),
     )
 
 

@@ -32,15 +32,17 @@ class _Lanes:
     numbers: Floats
     drawn: Floats
     norms: Floats
+    roots: Floats
     totals: NDArray[np.float64]
 
     @classmethod
-    def for_walks(cls, n: int, slices: Slices, *, draws: bool) -> "_Lanes":
+    def for_walks(cls, n: int, slices: Slices, *, draws: bool, spread: bool) -> "_Lanes":
         """Give room for `n` walks."""
         return cls(
             numbers=np.empty((n, 3, 2, slices.n_lanes), dtype=np.float32),
             drawn=np.empty((n, slices.n_lanes if draws else 0), dtype=np.float32),
             norms=np.empty((n, slices.n_lanes), dtype=np.float32),
+            roots=np.empty((n, slices.n_lanes if spread else 0), dtype=np.float32),
             totals=np.empty((n, slices.blocks.size - 1, slices.n_rows)),
         )
 
@@ -53,6 +55,7 @@ class FusedWalk:
     _first: Floats
     _second: Floats
     _norms: Floats
+    _roots: Floats
     _drawn: Floats
     _totals: NDArray[np.float64]
     _residual: NDArray[np.float64]
@@ -63,7 +66,7 @@ class FusedWalk:
         self._mode, self._table, self._table_at = _how_gates_enter(gates)
         self._shape = _shape_numbers(landscape.shape)
         self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
-        self._told = np.empty((matrix.slices.blocks.size - 1, 5))
+        self._told = np.empty((matrix.slices.blocks.size - 1, 7))
         if not bool(state.left.all()):
             matrix.keep(state.left)
         self._enter(state)
@@ -84,16 +87,18 @@ class FusedWalk:
 
     def measure(self) -> Measured:
         """Look at the state in one pass over the matrix."""
-        state = (self._theta, self._first, self._second, self._norms, self._totals)
+        state = (self._theta, self._first, self._second, self._drawn, self._norms, self._roots, self._totals)
         measuring.measure(*self._layout(), *state, self._mode, *self._how(), self._told)
-        expected, squares, spread, active, unsound = self._told.sum(axis=0)
+        expected, squares, variance, active, unsound, *costs = self._told.sum(axis=0)
         return Measured(
             rows=torch.from_numpy(self._summed()),
-            misfit=float((self._residual**2).sum() + spread / self._unit),
+            misfit=float((self._residual**2).sum() + variance / self._unit),
             squares=float(squares),
             expected_l0=float(expected),
             active=int(active),
             sound=unsound == 0,
+            spread=float(costs[0]),
+            spread_at_test_time=float(costs[1]),
         )
 
     def check_gates(self, *, below: float, least: int) -> None:
@@ -119,7 +124,10 @@ class FusedWalk:
         """Go on from a state, with the columns the matrix holds; its tensors are read and no more."""
         self._slices = self._matrix.slices
         self._rest, self._steps, self._unit = state.theta.to(torch.float32), state.steps, state.unit
-        self._look_at(_Lanes.for_walks(1, self._slices, draws=self._mode == fused.DRAWN), 0)
+        draws, spread = self._mode == fused.DRAWN, self._landscape.spread
+        self._look_at(_Lanes.for_walks(1, self._slices, draws=draws, spread=spread is not None), 0)
+        if spread is not None:
+            self._roots[:] = self._slices.spread(spread.numpy(), 0.0)
         self._spread(state.theta, self._theta, rest=(0.0, self._landscape.shape.reach[0]))
         self._spread(state.adam.first, self._first)
         self._spread(state.adam.second, self._second)
@@ -133,10 +141,11 @@ class FusedWalk:
         """Keep the numbers there from now on."""
         self._lanes = lanes
         self._theta, self._first, self._second = lanes.numbers[place]
-        self._norms, self._drawn, self._totals = lanes.norms[place], lanes.drawn[place], lanes.totals[place]
+        self._norms, self._roots = lanes.norms[place], lanes.roots[place]
+        self._drawn, self._totals = lanes.drawn[place], lanes.totals[place]
 
     def _choose_unit(self, price: Tensor) -> None:
-        state = (self._theta, self._drawn, self._mode, *self._how(), self._norms)
+        state = (self._theta, self._drawn, self._mode, *self._how(), self._norms, self._roots)
         measuring.steepest(*self._layout()[:4], *state, self._by_row(), self._prices(price), self._told)
         self._unit = unit_of(torch.from_numpy(self._told[:, 0]))
         self._norms[:] = self._scaled_norms()
@@ -147,9 +156,10 @@ class FusedWalk:
         by_row: Floats = fused.spread_down(self._factor * self._residual * self._unit, nesting.parent, nesting.child)
         return by_row
 
-    def _prices(self, price: Tensor) -> tuple[np.float32, np.float32]:
-        """Give the prices of a gate and of a squared weight (with the 2 of its slope), in the gradient's unit."""
-        return np.float32(float(price) * self._unit), np.float32(2 * self._landscape.lambda_l2 * self._unit)
+    def _prices(self, price: Tensor) -> tuple[np.float32, ...]:
+        """Give the prices of a gate and of a squared weight (twice) in the gradient's unit, and that unit."""
+        prices = (float(price), 2 * self._landscape.lambda_l2, 1.0)
+        return tuple(np.float32(number * self._unit) for number in prices)
 
     def _scaled_norms(self) -> Floats:
         return self._slices.spread((self._landscape.squared_norms * self._unit).numpy(), 0.0)
@@ -186,6 +196,7 @@ def put_together(walks: Sequence[FusedWalk]) -> None:
         numbers=np.concatenate([way._lanes.numbers for way in walks]),
         drawn=np.concatenate([way._lanes.drawn for way in walks]),
         norms=np.concatenate([way._lanes.norms for way in walks]),
+        roots=np.concatenate([way._lanes.roots for way in walks]),
         totals=np.concatenate([way._lanes.totals for way in walks]),
     )
     for place, way in enumerate(walks):
@@ -201,7 +212,7 @@ def step_together(walks: Sequence[FusedWalk], prices: Sequence[Tensor], learning
     done, lanes = lead.steps + 1, lead._lanes
     given = (
         *lead._layout(),
-        *(lanes.numbers, lanes.drawn, lanes.norms, lanes.totals),
+        *(lanes.numbers, lanes.drawn, lanes.norms, lanes.roots, lanes.totals),
         lead._mode,
         lead._key(done),
         *lead._how(),

@@ -66,6 +66,9 @@ class Selector:
             squared_norms=self._tensor(self._squared_norms),
             shape=self._shape,
             lambda_l2=options.lambda_l2,
+            spread=self._tensor(np.sqrt(options.lambda_spread / objective.n_candidates) / objective.prior)
+            if options.lambda_spread
+            else None,
         )
         self._to_relative = objective.to_relative
         self._price_policy = _price_policy(objective, options)
@@ -170,7 +173,8 @@ class Selector:
 
     def _standing(self, measured: Measured) -> Standing:
         misfit = float((self._landscape.residual_of(measured.rows) ** 2).sum())
-        return Standing(loss=misfit + self._options.lambda_l2 * measured.squares, open=measured.active)
+        penalties = self._options.lambda_l2 * measured.squares + measured.spread_at_test_time
+        return Standing(loss=misfit + penalties, open=measured.active)
 
     def _could_have_closed(self) -> bool:
         """Say whether the steps so far reach from where gates start to where they close."""

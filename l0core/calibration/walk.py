@@ -111,7 +111,9 @@ class PlainWalk:
     def _keep_what_is_left(self) -> None:
         left = self._state.left
         self._landscape.matrix.keep(left)
-        self._landscape = replace(self._landscape, squared_norms=self._landscape.squared_norms * left)
+        there = self._landscape
+        spread = None if there.spread is None else there.spread * left
+        self._landscape = replace(there, squared_norms=there.squared_norms * left, spread=spread)
         for moment in (self._state.adam.first, self._state.adam.second):
             moment.mul_(left)
 

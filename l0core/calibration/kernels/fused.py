@@ -52,7 +52,7 @@ def _stretched(log_alpha, unit, low, high, inverse_beta, s):
 
 
 @compiled
-def _clipped(s, gamma, width, value):
+def clipped(s, gamma, width, value):
     """Give the drawn gate."""
     for j in range(s.size):
         value[j] = min(max(s[j] * width + gamma, _F(0)), _F(1))
@@ -105,6 +105,22 @@ def _add_spread(weight, norm, variance, factor, gradient):
 
 
 @compiled
+def _add_squares(weight, root, value, variance, factor, gradient):
+    """Add 2 f (k w)^2 E z^2: by log_weight, what a gated weight's square costs."""
+    for j in range(gradient.size):
+        costly = root[j] * weight[j]
+        gradient[j] += _F(2) * factor * costly * costly * (value[j] * value[j] + variance[j])
+
+
+@compiled
+def _add_squares_by_gate(weight, root, value, slope, variance_slope, factor, gradient):
+    """Add f (k w)^2 dE z^2 / da."""
+    for j in range(gradient.size):
+        costly = root[j] * weight[j]
+        gradient[j] += factor * costly * costly * (_F(2) * value[j] * slope[j] + variance_slope[j])
+
+
+@compiled
 def _add_price(log_alpha, threshold, price, gradient):
     for j in range(gradient.size):
         away = exp(-abs(log_alpha[j] - threshold))
@@ -123,16 +139,20 @@ def _adam(parameter, first, second, gradient, rate, correction, low, high):
 
 @compiled
 def gradients(
-    mode, log_weight, log_alpha, drawn, norm, pull, shape, table, table_at, prices,
+    mode, log_weight, log_alpha, drawn, norm, root, pull, shape, table, table_at, prices,
     by_weight, by_gate, weight, value, slope, variance, variance_slope, cell,
 ):  # fmt: skip
-    """Give in `by_weight` and `by_gate` the gradients by log_weight and log_alpha of these lanes."""
+    """Give in `by_weight` and `by_gate` the gradients by log_weight and log_alpha of these lanes.
+
+    `prices` are those of a gate, of a squared weight (twice) and the gradient's unit; `root` is empty where gated
+    weights cost nothing.
+    """
     weights(log_weight, weight)
     if mode == EXPECTED:
         placed(log_alpha, table_at, table.shape[0], cell, by_gate)
         look_up_moments(table, cell, by_gate, value, slope, variance, variance_slope)
     elif mode == DRAWN:
-        _clipped(drawn, shape[1], shape[2], value)
+        clipped(drawn, shape[1], shape[2], value)
         _clipped_slope(drawn, shape[1], shape[2], shape[0], slope)
     else:
         value[:] = _F(1)
@@ -142,6 +162,12 @@ def gradients(
     if mode == EXPECTED:
         _add_spread(weight, norm, variance, _F(2), by_weight)
         _add_spread(weight, norm, variance_slope, _F(1), by_gate)
+    if root.size > 0:
+        if mode != EXPECTED:
+            variance[:] = _F(0)
+            variance_slope[:] = _F(0)
+        _add_squares(weight, root, value, variance, prices[2], by_weight)
+        _add_squares_by_gate(weight, root, value, slope, variance_slope, prices[2], by_gate)
     _add_price(log_alpha, shape[3], prices[0], by_gate)
 
 
@@ -153,7 +179,7 @@ def _gate_values(mode, log_alpha, unit, drawn, key, shape, table, table_at, valu
         look_up_means(table, cell, past, value)
     elif mode == DRAWN:
         _stretched(log_alpha, unit, key[0], key[1], shape[0], drawn)
-        _clipped(drawn, shape[1], shape[2], value)
+        clipped(drawn, shape[1], shape[2], value)
     else:
         value[:] = _F(1)
 
@@ -205,14 +231,14 @@ def begin(data, row, start, blocks, unit, theta, drawn, totals, mode, key, shape
 
 @compiled_parallel
 def epoch(
-    data, row, start, blocks, unit, numbers, drawn, norm, totals, mode, then, shape, table, table_at,
+    data, row, start, blocks, unit, numbers, drawn, norm, root, totals, mode, then, shape, table, table_at,
     residual, prices, rate, correction, reach, told,
 ):  # fmt: skip
     """Take one step of every unit, then as `begin` for the gates of the next epoch, whose key is `then`.
 
-    The first axis of `numbers` (parameters, first and second moments), `drawn`, `norm`, `totals`, `residual` and
-    `prices` counts the walks that go together: each chunk of the matrix is read once for all of them. `residual` is
-    this epoch's, as `spread_down` gives it, and `drawn` what the last call left.
+    The first axis of `numbers` (parameters, first and second moments), `drawn`, `norm`, `root`, `totals`,
+    `residual` and `prices` counts the walks that go together: each chunk of the matrix is read once for all of them.
+    `residual` is this epoch's, as `spread_down` gives it, and `drawn` what the last call left.
     """
     walks = numbers.shape[0]
     for b in prange(blocks.size - 1):
@@ -231,9 +257,9 @@ def epoch(
                 lw, la, drawn_here = numbers[w, 0, 0, low:high], numbers[w, 0, 1, low:high], drawn[w, low:high]
                 pulled(data, row, start, s, last, residual[w], pull)
                 gradients(
-                    mode, lw, la, drawn_here, norm[w, low:high], pull[:n], shape, table, table_at, prices[w],
-                    by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n], variance_slope[:n],
-                    cell[:n],
+                    mode, lw, la, drawn_here, norm[w, low:high], root[w, low:high], pull[:n], shape, table, table_at,
+                    prices[w], by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n], variance[:n],
+                    variance_slope[:n], cell[:n],
                 )  # fmt: skip
                 first, second = numbers[w, 1, 0, low:high], numbers[w, 2, 0, low:high]
                 _adam(lw, first, second, by_weight[:n], rate, correction, -_F(np.inf), _F(np.inf))

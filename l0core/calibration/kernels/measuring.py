@@ -6,9 +6,11 @@ from numba import prange
 from l0core.calibration.kernels.compiling import compiled, compiled_fast, compiled_parallel
 from l0core.calibration.kernels.fused import (
     CHUNK,
+    DRAWN,
     EXPECTED,
     OPEN,
     ROOM,
+    clipped,
     fold,
     gradients,
     placed,
@@ -44,7 +46,7 @@ def _largest(numbers):
 
 @compiled_parallel
 def steepest(
-    data, row, start, blocks, theta, drawn, mode, shape, table, table_at, norm, residual, prices, told,
+    data, row, start, blocks, theta, drawn, mode, shape, table, table_at, norm, root, residual, prices, told,
 ):  # fmt: skip
     """Give in `told` the largest absolute number of each block's gradient."""
     for b in prange(blocks.size - 1):
@@ -59,9 +61,9 @@ def steepest(
             n = high - low
             pulled(data, row, start, s, last, residual, pull)
             gradients(
-                mode, theta[0, low:high], theta[1, low:high], drawn[low:high], norm[low:high], pull[:n],
-                shape, table, table_at, prices, by_weight[:n], by_gate[:n], weight[:n], value[:n], slope[:n],
-                variance[:n], variance_slope[:n], cell[:n],
+                mode, theta[0, low:high], theta[1, low:high], drawn[low:high], norm[low:high],
+                root[low:high], pull[:n], shape, table, table_at, prices, by_weight[:n], by_gate[:n], weight[:n],
+                value[:n], slope[:n], variance[:n], variance_slope[:n], cell[:n],
             )  # fmt: skip
             largest = max(largest, _largest(by_weight[:n]), _largest(by_gate[:n]))
         told[b, 0] = largest
@@ -97,6 +99,16 @@ def _spread(weight, norm, variance):
 
 
 @compiled_fast
+def _cost(weight, root, value, variance):
+    """Give sum (k w)^2 (z^2 + v)."""
+    total = 0.0
+    for j in range(weight.size):
+        costly = np.float64(weight[j]) * root[j]
+        total += costly * costly * (value[j] * value[j] + variance[j])
+    return total
+
+
+@compiled_fast
 def _unsound(parameter, first, second):
     """Count what is no number any more; -inf is one, a log-weight's of 0."""
     found = 0
@@ -119,11 +131,12 @@ def _test_time(mode, log_alpha, unit, shape, value):
 
 @compiled_parallel
 def measure(
-    data, row, start, blocks, unit, theta, first, second, norm, totals, mode, shape, table, table_at, told,
+    data, row, start, blocks, unit, theta, first, second, drawn, norm, root, totals, mode, shape, table, table_at, told,
 ):  # fmt: skip
     """Give in `totals` each block's M w g under the test-time gates.
 
-    And in `told` its expected open gates, sum w^2, sum w^2 ||a||^2 v, open test-time gates, and what is no number.
+    And in `told` its expected open gates, sum w^2, sum w^2 ||a||^2 v, open test-time gates, what is no number, and
+    sum (k w)^2 E z^2, under the epoch's gates and under the test-time gates.
     """
     for b in prange(blocks.size - 1):
         sums = np.zeros(totals.shape[1] * SUMS_A_ROW, _F)
@@ -147,7 +160,18 @@ def measure(
                 placed(la, table_at, table.shape[0], cell[:n], past[:n])
                 look_up_moments(table, cell[:n], past[:n], value[:n], slope[:n], variance[:n], variance_slope[:n])
                 told[b, 2] += _spread(weight[:n], norm[low:high], variance[:n])
+            if root.size > 0:
+                if mode == DRAWN:
+                    clipped(drawn[low:high], shape[1], shape[2], value[:n])
+                if mode == OPEN:
+                    value[:n] = _F(1)
+                if mode != EXPECTED:
+                    variance[:n] = _F(0)
+                told[b, 5] += _cost(weight[:n], root[low:high], value[:n], variance[:n])
             told[b, 3] += _test_time(mode, la, units, shape, value[:n])
+            if root.size > 0:
+                variance[:n] = _F(0)
+                told[b, 6] += _cost(weight[:n], root[low:high], value[:n], variance[:n])
             for k in range(2):
                 told[b, 4] += _unsound(theta[k, low:high], first[k, low:high], second[k, low:high])
             weighted(lw, value[:n], past[:n])

@@ -151,8 +151,9 @@ class _Plain:
             total += float(sum(a[i, j] * w[j] * m[j] for j in range(w.size)) - b[i]) ** 2
         return total + float(sum(w[j] ** 2 * v[j] * (a[:, j] @ a[:, j]) for j in range(w.size)))
 
-    def penalties(self, w: FloatArray, log_alpha: FloatArray) -> float:
-        return self.price * float(self.prob_active(log_alpha).sum()) + self.options.lambda_l2 * float(w @ w)
+    def penalties(self, w: FloatArray, log_alpha: FloatArray, m: FloatArray, v: FloatArray) -> float:
+        spread = self.options.lambda_spread * float(np.mean((w / self.objective.prior) ** 2 * (m**2 + v)))
+        return spread + self.price * float(self.prob_active(log_alpha).sum()) + self.options.lambda_l2 * float(w @ w)
 
     def gradient(self, step: _FirstStep, gate: list[FloatArray], *, absolute: bool = False) -> FloatArray:
         """Give the gradient as 2 x n; with `absolute`, the sum of the absolute values of its terms."""
@@ -164,6 +165,9 @@ class _Plain:
         norms = (a**2).sum(axis=0)
         by_log_weight = w * m * pull + 2 * w**2 * norms * v + 2 * self.options.lambda_l2 * w**2
         by_log_alpha = w * size(dm) * pull + size(w**2 * norms * dv) + self.price * p * (1 - p)
+        cost = self.options.lambda_spread * (w / self.objective.prior) ** 2 / w.size
+        by_log_weight += 2 * cost * (m**2 + v)
+        by_log_alpha += cost * (2 * m * size(dm) + size(dv))
         return np.stack([by_log_weight, by_log_alpha])
 
 
@@ -196,6 +200,7 @@ first_epoch = st.fixed_dictionaries(
     {
         "lambda_l0": st.floats(0, 10),
         "lambda_l2": st.floats(0, 1),
+        "lambda_spread": st.sampled_from([0.0, 1e-3, 1.0]),
         "loss": st.sampled_from(["relative", "squared"]),
         "beta": st.sampled_from([0.1, 0.35, 2 / 3, 2.0]),
         "init_keep_prob": st.floats(0.05, 0.95),
@@ -217,7 +222,7 @@ def test_the_expected_loss_and_its_gradient_are_the_plain_formula(seed: int, hyp
     loss = plain.data_loss(w, gate[0], gate[2])
     rounding = 1e-7 * float(plain.objective.goal @ plain.objective.goal)  # where estimate and goal nearly cancel
     assert step.reported["data_loss"] == pytest.approx(loss, rel=FLOAT32_ERROR, abs=rounding)
-    whole = loss + plain.penalties(w, step.log_alpha)
+    whole = loss + plain.penalties(w, step.log_alpha, gate[0], gate[2])
     assert step.reported["loss"] == pytest.approx(whole, rel=FLOAT32_ERROR, abs=rounding)
     assert step.reported["l2_penalty"] == pytest.approx(options.lambda_l2 * float(w @ w), rel=FLOAT32_ERROR, abs=1e-12)
     assert step.reported["expected_l0"] == pytest.approx(plain.prob_active(step.log_alpha).sum(), rel=FLOAT32_ERROR)
@@ -245,7 +250,7 @@ def test_the_expected_gradient_agrees_with_differences_of_the_integrated_loss(
     def loss(theta: FloatArray) -> float:
         mean, variance = _exact_moments(plain, theta[1])
         w = np.exp(theta[0])
-        return plain.data_loss(w, mean, variance) + plain.penalties(w, theta[1])
+        return plain.data_loss(w, mean, variance) + plain.penalties(w, theta[1], mean, variance)
 
     difference = _differences(loss, np.stack([step.log_weight, step.log_alpha]))
     mean, mean_slope, variance, variance_slope = _table_moments(plain, step.log_alpha)
@@ -268,8 +273,8 @@ def test_the_sampled_gradient_agrees_with_differences_of_the_loss_of_the_same_dr
         return hc.draw(torch.tensor(log_alpha), noise, plain.shape)[0].numpy()
 
     def loss(theta: FloatArray) -> float:
-        w = np.exp(theta[0])
-        return plain.data_loss(w, drawn(theta[1]), np.zeros_like(w)) + plain.penalties(w, theta[1])
+        w, none = np.exp(theta[0]), np.zeros(theta.shape[1])
+        return plain.data_loss(w, drawn(theta[1]), none) + plain.penalties(w, theta[1], drawn(theta[1]), none)
 
     difference = _differences(loss, np.stack([step.log_weight, step.log_alpha]))
     value, slope = (z.numpy() for z in hc.draw(torch.tensor(step.log_alpha), noise, plain.shape))
@@ -582,3 +587,27 @@ def test_a_useful_unit_is_one_whose_weight_moves_the_targets() -> None:
     assert isinstance(selection, Selection)
     np.testing.assert_allclose(selection.weights, [5.0, 0.5, 5.0], rtol=1e-4)
     np.testing.assert_allclose(selection.usefulness, selection.gates * selection.weights * [0.1, 0.1, 1e-4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("price", [0.0, 0.5, 3.0])
+def test_the_price_of_uneven_weights_pulls_to_the_weight_the_square_s_minimum_has(price: float, gradient: str) -> None:
+    """Two targets of 4, each one unit of design weight 2: (w - 4)^2 / 16 + price (w / 2)^2 / 2 for each."""
+    problem = CalibrationProblem.build(np.eye(2), [4.0, 4.0], initial_weights=[2.0, 2.0])
+    selection = _select(
+        problem,
+        _options(epochs=400, lambda_l0=0.0, lambda_spread=price, init_keep_prob=0.9999, gradient=gradient),
+        RunContext(),
+    )
+    assert isinstance(selection, Selection)
+    np.testing.assert_allclose(selection.weights * selection.gates, 4 / (1 + 2 * price), rtol=0.03)
+
+
+def test_a_price_of_uneven_weights_keeps_them_nearer_to_the_design_weights() -> None:
+    problem, largest = conflicting(), []
+    for price in (0.0, 0.3, 30.0):
+        selection = _select(problem, _options(epochs=300, lambda_l0=1e-4, lambda_spread=price), RunContext(seed=2))
+        assert isinstance(selection, Selection)
+        largest.append(float(((selection.weights * selection.gates / problem.design_weights) ** 2).mean()))
+    assert largest == sorted(largest, reverse=True)
+    assert largest[2] < 0.5 * largest[0]

@@ -84,6 +84,7 @@ class _Problem:
     beta: float = 0.5
     lambda_l0: float = 0.1
     lambda_l2: float = 1e-3
+    lambda_spread: float = 0.0
     magnitude: float = 1.0
     stacked: bool = True
     without_weight: float = 0.0
@@ -136,7 +137,13 @@ class _Problem:
             squared_norms=torch.from_numpy(squares.sum(axis=0)).float(),
             shape=self.shape,
             lambda_l2=self.lambda_l2 * self.magnitude**2,
+            spread=self.spread() if self.lambda_spread else None,
         )
+
+    def spread(self) -> Tensor:
+        """Give sqrt(lambda_spread / n) over design weights from a third to three."""
+        design = np.exp(self._rng(4).uniform(-1, 1, self.units))
+        return torch.from_numpy(self.magnitude * np.sqrt(self.lambda_spread / self.units) / design).float()
 
     def gates(self) -> Gates:
         if self.kind == "drawn":
@@ -170,6 +177,7 @@ def _in_float64(landscape: Landscape, matrix: sp.csr_array) -> Landscape:
         factor=landscape.factor.double(),
         goal=landscape.goal.double(),
         squared_norms=landscape.squared_norms.double(),
+        spread=None if landscape.spread is None else landscape.spread.double(),
     )
 
 
@@ -196,6 +204,7 @@ problems = st.builds(
     beta=st.sampled_from([0.1, 0.35, 2 / 3, 2.0]),
     lambda_l0=st.sampled_from([0.0, 1e-3, 10.0]),
     lambda_l2=st.sampled_from([0.0, 1e-4, 1.0]),
+    lambda_spread=st.sampled_from([0.0, 0.1, 100.0]),
     magnitude=st.sampled_from([1e-8, 1.0, 1e8]),
     stacked=st.booleans(),
     without_weight=st.sampled_from([0.0, 0.3, 1.0]),
@@ -251,7 +260,10 @@ def test_what_is_measured_along_the_way_are_the_plain_formulas_in_float64(proble
         assert measured.expected_l0 == pytest.approx(exact.expected_l0, rel=1e-5)
         assert (measured.active, measured.sound) == (exact.active, True)
         losses = measured.losses(price=price, lambda_l2=double.lambda_l2)
-        assert losses["loss"] == losses["data_loss"] + losses["l0_penalty"] + losses["l2_penalty"]
+        parts = losses["data_loss"] + losses["l0_penalty"] + losses["l2_penalty"]
+        assert losses["loss"] == parts + measured.spread
+        assert measured.spread == pytest.approx(exact.spread, rel=1e-5)
+        assert measured.spread_at_test_time == pytest.approx(exact.spread_at_test_time, rel=1e-5)
         assert losses["data_loss"] == measured.misfit
         assert losses["l2_penalty"] == double.lambda_l2 * measured.squares
         assert (way.descent().theta == state.theta).all()

@@ -93,7 +93,7 @@ def test_a_drawn_gate_and_its_slope_are_those_of_hard_concrete(seed: int, shape:
     s = torch.sigmoid(torch.tensor(z, dtype=torch.float64) / shape.beta)
     value, slope, drawn = np.empty_like(z), np.empty_like(z), s.float().numpy()
     gamma, width = np.float32(shape.gamma), np.float32(shape.zeta - shape.gamma)
-    fused._clipped(drawn, gamma, width, value)
+    fused.clipped(drawn, gamma, width, value)
     fused._clipped_slope(drawn, gamma, width, np.float32(1 / shape.beta), slope)
     wanted, wanted_slope = hc.draw(torch.zeros(500, dtype=torch.float64), torch.tensor(z, dtype=torch.float64), shape)
     np.testing.assert_allclose(value, wanted.numpy(), rtol=0, atol=3e-7)
