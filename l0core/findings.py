@@ -48,6 +48,7 @@ def shown(number: float) -> str:
     ('4,464,286', '0.123457', '-12.5')
     """
     low, high = _WRITTEN_OUT
+    number += 0.0  # no minus before a zero
     return f"{number:,.0f}" if low <= abs(number) < high else f"{number:.6g}"
 
 

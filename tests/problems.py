@@ -126,6 +126,22 @@ def planted_findings() -> Planted:
     )
 
 
+def too_rich() -> Planted:
+    """Give returns and incomes of two states; one state's average income is above that of its richest unit."""
+    problem = CalibrationProblem.build(
+        [
+            [1.0, 1.0, 1.0, 0.0, 0.0],
+            [1.1e6, 1.4e6, 1.7e6, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 1.0, 1.0],
+            [0.0, 0.0, 0.0, 1.2e6, 6.0e6],
+        ],
+        [40_000.0, 40_000.0 * 4.5e6, 900.0, 900.0 * 3.0e6],
+        initial_weights=[9_000.0, 8_000.0, 7_000.0, 500.0, 400.0],
+        target_names=["FL/returns", "FL/income", "ME/returns", "ME/income"],
+    )
+    return Planted(problem=problem, named={"ratio_conflict": {"FL/income"}}, counted={})
+
+
 def arbitrary(seed: int, *, n_targets: int = 6, n_units: int = 12) -> CalibrationProblem:
     """Give a random problem in which every optional field may be there or not, and design weights may be 0."""
     rng = np.random.default_rng(seed)

@@ -1,0 +1,177 @@
+"""Proofs that some totals cannot be met together (Farkas' lemma), and the search for a short one.
+
+For any v, sum_i v_i (A w)_i = sum_j (A'v)_j w_j. If over all allowed weights the right side stays below sum_i v_i b_i,
+no weights meet A w = b. A small linear program over few rows finds the v of the widest gap; whatever it answers, the
+proof is checked afresh.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from l0core.arrays import FloatArray
+
+Rows = NDArray[np.int64]
+MEETS = 1e-6  # totals that can be met together but for this relative difference count as met
+_ROUNDING = 1e-9  # of sum_i |v_i A_ij|: a column's slope below this is no slope
+_DUAL_TOLERANCE, _PRIMAL_TOLERANCE = 1e-10, 1e-9  # of the linear program
+_SMALLEST_SET = 2  # what is wrong with one target alone has findings of its own
+_FIRST_COLUMNS, _MORE_COLUMNS, _ROUNDS = 256, 64, 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Rows of a problem over lower <= w <= upper: A w = b is asked for. `tolerance` (> 0) is what 1 means in a row."""
+
+    matrix: sp.csr_array | sp.csc_array
+    goal: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    tolerance: FloatArray
+
+    def rows(self, kept: Rows) -> "Box":
+        """Give some of the rows, and of the units those that count in them."""
+        matrix = sp.csc_array(self.matrix[kept])
+        used = np.flatnonzero(np.diff(matrix.indptr))
+        return Box(
+            matrix=matrix[:, used],
+            goal=self.goal[kept],
+            lower=self.lower[used],
+            upper=self.upper[used],
+            tolerance=self.tolerance[kept],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Whatever the weights, sum_i `multipliers`_i (A w)_i <= `limit`, and the goal needs `needed` > `limit`.
+
+    `gap` is (needed - limit) / sum_i |v_i| tolerance_i: if every goal of the rows moved by this many of its tolerances,
+    the goals might be met; by less they cannot be.
+    """
+
+    rows: Rows
+    multipliers: FloatArray
+    limit: float
+    needed: float
+    gap: float
+
+
+def proof(box: Box, multipliers: FloatArray) -> tuple[float, float]:
+    """Give (limit, needed) of these multipliers: max of (A'v)'w over the box, and v'b.
+
+    The limit is infinite as soon as a unit without an upper bound has a positive slope.
+
+    >>> upper, lower = np.full(1, np.inf), np.zeros(1)
+    >>> matrix, goal = sp.csr_array([[1.0], [2.0]]), np.array([1.0, 3.0])
+    >>> box = Box(matrix=matrix, goal=goal, lower=lower, upper=upper, tolerance=np.ones(2))
+    >>> proof(box, np.array([-2.0, 1.0]))
+    (0.0, 1.0)
+    """
+    slopes = _slopes(box, multipliers)
+    ends = np.where(slopes > 0, box.upper, box.lower)
+    with np.errstate(invalid="ignore"):
+        reached = np.where(slopes == 0, 0.0, slopes * ends)
+    return float(reached.sum()), float(multipliers @ box.goal)
+
+
+def certificate(box: Box, rows: Rows) -> Certificate | None:
+    """Give the proof of the widest gap among some rows, None where they can be met together (to 1e-6) or it fails."""
+    part = box.rows(rows)
+    multipliers = _widest(part)
+    return None if multipliers is None else _checked(part, rows, multipliers)
+
+
+def shortened(box: Box, found: Certificate, *, share: float = 0.5) -> Certificate:
+    """Leave out rows, the least telling first, as long as a proof of at least this share of the gap remains."""
+    part, best = box.rows(found.rows), replace(found, rows=np.arange(found.rows.size))
+    for row in np.argsort(np.abs(found.multipliers) * part.tolerance, kind="stable"):
+        if best.rows.size <= _SMALLEST_SET or row not in best.rows:
+            continue
+        shorter = certificate(part, best.rows[best.rows != row])
+        if shorter is not None and shorter.gap >= share * found.gap:
+            best = shorter
+    return replace(best, rows=found.rows[best.rows])
+
+
+def _slopes(box: Box, multipliers: FloatArray) -> FloatArray:
+    """Give A'v, with what rounding alone can have left taken for 0."""
+    slopes = np.asarray(box.matrix.T @ multipliers)
+    sizes = np.asarray(abs(box.matrix).T @ np.abs(multipliers))
+    return np.where(np.abs(slopes) <= _ROUNDING * sizes, 0.0, slopes)
+
+
+def _checked(part: Box, rows: Rows, multipliers: FloatArray) -> Certificate | None:
+    telling = np.abs(multipliers) * part.tolerance > _ROUNDING * (np.abs(multipliers) * part.tolerance).max()
+    kept = np.flatnonzero(telling)
+    few, v = part.rows(kept), multipliers[kept]
+    limit, needed = proof(few, v)
+    gap = (needed - limit) / float(np.abs(v) @ few.tolerance)
+    if not gap > MEETS:
+        return None
+    return Certificate(rows=rows[kept], multipliers=v, limit=limit, needed=needed, gap=gap)
+
+
+def _widest(part: Box) -> FloatArray | None:
+    """Give the multipliers of the widest gap: duals of the smallest t with |A w - b| <= t tolerance.
+
+    Columns are brought in as the multipliers ask for them; None where the rows can be met.
+    """
+    columns = _first_columns(part)
+    for _ in range(_ROUNDS):
+        multipliers = _against_some(part, columns)
+        if multipliers is None:
+            return None
+        wanted = _wanted(part, multipliers, columns)
+        if not wanted.size:
+            return multipliers
+        columns = np.sort(np.concatenate([columns, wanted]))
+    return None
+
+
+def _first_columns(part: Box) -> Rows:
+    return np.unique(np.linspace(0, part.lower.size - 1, min(_FIRST_COLUMNS, part.lower.size)).astype(np.int64))
+
+
+def _wanted(part: Box, multipliers: FloatArray, columns: Rows) -> Rows:
+    """Give the columns, not there yet, whose weight would narrow the gap most."""
+    slopes, sizes = _slopes(part, multipliers), np.asarray(abs(part.matrix).T @ np.abs(multipliers))
+    with np.errstate(invalid="ignore"):
+        steepness = np.where((slopes > 0) & (part.upper > part.lower), slopes / sizes, 0.0)
+    steepness[columns] = 0.0
+    steepest = np.argsort(-steepness, kind="stable")[:_MORE_COLUMNS]
+    return steepest[steepness[steepest] > 0]
+
+
+def _against_some(part: Box, columns: Rows) -> FloatArray | None:
+    """Solve min t over the columns' weights, the others at their lower bounds; gives dt/db, None where t is next to 0.
+
+    Rows are divided by their tolerance and columns by their largest entry, so that the solver sees numbers near 1.
+    """
+    scaled = sp.diags_array(1 / part.tolerance) @ part.matrix[:, columns]
+    sizes = abs(scaled).max(axis=0).toarray().ravel()
+    dense = (scaled / sizes).toarray()
+    fixed = part.lower.copy()
+    fixed[columns] = 0.0
+    goal = (part.goal - part.matrix @ fixed) / part.tolerance
+    lower, upper = ((bound[columns] * sizes).tolist() for bound in (part.lower, part.upper))
+    ones = np.ones((goal.size, 1))
+    solved = linprog(
+        np.append(np.zeros(columns.size), 1.0),
+        A_ub=np.block([[-dense, -ones], [dense, -ones]]),
+        b_ub=np.concatenate([-goal, goal]),
+        bounds=[*zip(lower, upper, strict=True), (0.0, None)],
+        method="highs",
+        options={
+            "dual_feasibility_tolerance": _DUAL_TOLERANCE,
+            "primal_feasibility_tolerance": _PRIMAL_TOLERANCE,
+        },
+    )
+    if solved.fun is None or solved.fun <= MEETS:
+        return None
+    below, above = np.split(np.asarray(solved.ineqlin.marginals), 2)
+    multipliers: FloatArray = (above - below) / part.tolerance
+    return multipliers
