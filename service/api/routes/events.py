@@ -50,8 +50,8 @@ _NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 async def _rows(system: System, tenant: str, job_id: str, after: int, limit: int, wait: float) -> list[Event]:
     end = asyncio.get_running_loop().time() + wait
     while True:
+        job = await run_in_threadpool(find_job, system, tenant, job_id)  # first: an end comes with its last event
         rows = await run_in_threadpool(_read, system, job_id, after, limit)
-        job = await run_in_threadpool(find_job, system, tenant, job_id)
         if rows or Status(job.status) in TERMINAL or asyncio.get_running_loop().time() >= end:
             return rows
         await asyncio.sleep(_POLL_SECONDS)

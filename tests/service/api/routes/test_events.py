@@ -8,6 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.routes import events
+from service.auth.guard import ANONYMOUS_TENANT
+from service.jobs import lifecycle
+from service.jobs.models import Event
 from service.jobs.values import Batch, EventNote
 from tests.service.api.door import Door, refused
 from tests.service.api.endings import Finished, claimed, told
@@ -60,6 +64,21 @@ def test_waiting_ends_with_the_next_event(door: Door, problem_id: str) -> None:
         door.http.post(job["links"]["cancel"])
         assert [event["type"] for event in waiting.result()["data"]] == ["cancelled"]
     assert _page(door, job["links"]["events"], after=2, wait=25)["data"] == []  # ended: nothing to wait for
+
+
+def test_an_end_while_events_are_read_is_not_missed(inside: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = inside.job(inside.listed_problem())
+    read = events._read
+
+    def read_then_cancel(*asked: Any) -> list[Event]:
+        rows = read(*asked)
+        with inside.system.database.transaction() as session:
+            lifecycle.cancel(session, ANONYMOUS_TENANT, job["id"])
+        return rows
+
+    monkeypatch.setattr(events, "_read", read_then_cancel)
+    page = _page(inside, job["links"]["events"], after=1, wait=25)
+    assert [event["type"] for event in page["data"]] == ["cancelled"]
 
 
 @pytest.mark.parametrize(
