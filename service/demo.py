@@ -13,6 +13,7 @@ from rich.table import Table
 
 from l0core.calibration.survey import Survey, read_survey
 from service.client import Client, Job
+from service.ending import Ending, only_loading, told_by_signals
 from service.local import local_service
 
 RECORD_BUDGET = 400
@@ -21,14 +22,20 @@ _ARTIFACTS = ("report.html", "run_config.json")
 
 
 def run(output: Path, console: Console) -> None:
-    """Start a service, calibrate Minnesota, show and write the result into `output`, stop the service."""
-    survey = read_survey(_example() / "households.csv.gz", _example() / "targets_spec.csv")
+    """Start a service, calibrate Minnesota, show and write the result into `output`, stop the service.
+
+    Raises Ended, with everything stopped, where this process is told to end before that.
+    """
+    with only_loading():
+        survey = read_survey(_example() / "households.csv.gz", _example() / "targets_spec.csv")
     with (
+        told_by_signals() as ending,
         tempfile.TemporaryDirectory(prefix="l0-demo-") as folder,
-        _started(Path(folder), console) as url,
+        _started(Path(folder), console, ending) as url,
         Client(url) as client,
+        ending.waiting(),
     ):
-        job = _calibrate(client, survey, console)
+        job = _calibrate(client, survey, console, ending)
         console.print(_table(job.targets()))
         _say(job.state()["summary"], console)
         _write(job, output)
@@ -44,15 +51,15 @@ def _example() -> Path:
 
 
 @contextmanager
-def _started(folder: Path, console: Console) -> Iterator[str]:
+def _started(folder: Path, console: Console, ending: Ending) -> Iterator[str]:
     with ExitStack() as stack:
         with console.status("starting broker, API and worker"):
-            url = stack.enter_context(local_service(folder))
+            url = stack.enter_context(local_service(folder, waiting=ending.waiting))
         console.print(f"service at {url}")
         yield url
 
 
-def _calibrate(client: Client, survey: Survey, console: Console) -> Job:
+def _calibrate(client: Client, survey: Survey, console: Console, ending: Ending) -> Job:
     problem = client.problem(
         survey.matrix(), survey.values, initial_weights=survey.weights(), target_names=survey.names
     )
@@ -61,7 +68,12 @@ def _calibrate(client: Client, survey: Survey, console: Console) -> Job:
     columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     with Progress(*columns, TextColumn("{task.fields[fit]}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("queued", total=100, fit="")
-        return job.wait(lambda state: bar.update(task, **_shown(state)))
+
+        def show(state: dict[str, Any]) -> None:
+            ending.check()
+            bar.update(task, **_shown(state))
+
+        return job.wait(show)
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from service.processes import end, spawn
@@ -17,13 +17,24 @@ class NotStarted(Exception):
 
 
 @contextmanager
-def local_service(folder: Path, *, workers: int = 1, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """Run `l0 up` on a free port with its data in `folder`; gives the address, ends everything at the end."""
+def local_service(
+    folder: Path,
+    *,
+    workers: int = 1,
+    environment: dict[str, str] | None = None,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[str]:
+    """Run `l0 up` on a free port with its data in `folder`; gives the address, ends everything at the end.
+
+    `waiting` is entered while it starts: where a caller lets itself be interrupted.
+    """
     process = spawn(
         up_command(folder, workers), environment={**os.environ, **(environment or {})}, stdout=subprocess.PIPE
     )
     try:
-        yield _address(process, folder)
+        with waiting():
+            address = _address(process, folder)
+        yield address
     finally:
         end(process, _STOP_SECONDS)
         if process.stdout is not None:

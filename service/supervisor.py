@@ -1,7 +1,6 @@
 """`l0 up`: broker, API and workers as child processes of one parent, restarted when they die, ended in order."""
 
 import fcntl
-import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 import httpx
@@ -19,6 +17,7 @@ import redis
 from service import embedded_broker
 from service.auth.guard import check_start
 from service.db.migrate import upgrade
+from service.ending import Ended, Ending, told_by_signals
 from service.gpu import gpu_seen
 from service.logging import log
 from service.processes import end, spawn
@@ -32,10 +31,6 @@ _STEADY_SECONDS = 30.0  # a child that lived this long is restarted at once
 
 class StartFailed(Exception):
     """A part of the service did not come up."""
-
-
-class Ended(BaseException):
-    """The parent was told to end, by SIGTERM or Ctrl-C."""
 
 
 @dataclass
@@ -108,36 +103,38 @@ class Supervisor:
         with (
             self._listener,
             _one_at_a_time(self._folder),
-            _ended_by_signals(),
+            told_by_signals() as ending,
             embedded_broker.socket_path(self._folder) as broker_socket,
         ):
             self._children = self._family(broker_socket)
             try:
-                self._start(broker_socket)
+                self._start(broker_socket, ending)
                 announce(self.url)
                 while True:
                     for child in self._children:
                         child.keep_alive()
-                    time.sleep(_POLL_SECONDS * 4)
+                    with ending.waiting():
+                        time.sleep(_POLL_SECONDS * 4)
             except Ended:
                 pass
             finally:
                 self._stop()
 
-    def _start(self, broker_socket: Path) -> None:
+    def _start(self, broker_socket: Path, ending: Ending) -> None:
         broker, *others = self._children
         broker.start()
-        self._wait("the broker", lambda: _broker_answers(broker_socket))
-        upgrade(self._settings.database)
+        with ending.waiting():
+            self._wait("the broker", lambda: _broker_answers(broker_socket), ending)
+            upgrade(self._settings.database)
         for child in others:
             child.start()
-        self._wait("the API", lambda: self._answers("/healthz"))
-        self._wait("a worker", lambda: self._answers("/readyz"))
+        with ending.waiting():
+            self._wait("the API", lambda: self._answers("/healthz"), ending)
+            self._wait("a worker", lambda: self._answers("/readyz"), ending)
 
     def _stop(self) -> None:
-        with _signals_ignored():
-            for child in reversed(self._children):
-                child.stop()
+        for child in reversed(self._children):
+            child.stop()
 
     def _family(self, broker_socket: Path) -> list[Child]:
         self._settings = self._settings.model_copy(update={"broker_url": f"redis+socket://{broker_socket}"})
@@ -163,9 +160,10 @@ class Supervisor:
             pass_fds=pass_fds,
         )
 
-    def _wait(self, what: str, answers: Callable[[], bool]) -> None:
+    def _wait(self, what: str, answers: Callable[[], bool], ending: Ending) -> None:
         limit = time.monotonic() + _START_SECONDS
         while not answers():
+            ending.check()
             dead = [child.name for child in self._children if child.process and child.process.poll() is not None]
             if dead or time.monotonic() > limit:
                 logs = (self._folder / "logs").resolve()
@@ -224,26 +222,3 @@ def _take(lock: IO[str], folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StartFailed(f"another `l0 up` runs on {folder.resolve()}; end it, or use another --data") from None
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Ended."""
-
-    def end_now(_number: int, _frame: FrameType | None) -> None:
-        raise Ended
-
-    before = {number: signal.signal(number, end_now) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Let nothing interrupt the ending."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    yield
