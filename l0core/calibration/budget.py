@@ -60,13 +60,19 @@ class BudgetPrice:
 Price = FixedPrice | BudgetPrice
 
 
-def choose_exactly(k: int, gates: FloatArray, usefulness: FloatArray) -> NDArray[np.intp]:
-    """Give the positions of exactly `k` units in order: open gates first, within each the most useful first.
+def choose_exactly(
+    k: int, gates: FloatArray, usefulness: FloatArray, *, always: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
+    """Give the positions of exactly `k` units in order: `always` first, then open gates, each the most useful first.
 
     `usefulness` is w_j ||a_j||, what a unit contributes to the fit, which ranks better than its gate alone.
 
     >>> choose_exactly(2, np.array([0.0, 1.0, 0.0]), np.array([9.0, 1.0, 3.0])).tolist()
     [0, 1]
+    >>> choose_exactly(2, np.array([0.0, 1.0, 0.0]), np.array([9.0, 1.0, 3.0]), always=np.array([2])).tolist()
+    [1, 2]
     """
-    ranked = np.lexsort((-usefulness, gates <= 0))
+    free = np.ones(gates.size, np.bool_)
+    free[[] if always is None else always] = False
+    ranked = np.lexsort((-usefulness, gates <= 0, free))
     return np.sort(ranked[:k])

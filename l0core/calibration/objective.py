@@ -1,4 +1,4 @@
-"""What a calibration minimises, prepared: the fit rows of the matrix, scaled so that a squared loss is a sum of squares.
+"""What a calibration minimises, prepared: the rows of the fit, scaled so that a squared loss is a sum of squares.
 
     sum_i omega_i loss(e_i) + lambda_l0 expected_l0 + lambda_l2 sum_j exp(2 log_weight_j)
                             + lambda_spread mean_j (w_j / d_j)^2
@@ -16,10 +16,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
+from l0core.calibration.bounds import Bounds, bounds_of, candidates
 from l0core.calibration.losses import SQUARED, CappedAbsolute, Loss
 from l0core.calibration.options import DEFAULT_LAMBDA_SHARE, DEFAULT_LOSS_CAP, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
-from l0core.errors import InfeasibleBudget, InvalidHyperparameter, InvalidInput
+from l0core.errors import InvalidHyperparameter, InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Objective:
     `rows` and `units` are their positions in the problem; `plain` is the problem's matrix there and `factor` what each
     row of it is multiplied with: A = diag(factor) plain. `prior` are the candidates' design weights, all positive;
     `omega` the weight of each fit target in the loss, `cost` the loss of an error before that weight; `to_relative`
-    turns a row of A w - b into a relative error.
+    turns a row of A w - b into a relative error; `bounds` are the candidates' if they are kept, and `ridge` the price
+    of each squared weight, which the gates do not change (None where it is 0).
     """
 
     rows: NDArray[np.int64]
@@ -40,7 +42,9 @@ class Objective:
     prior: FloatArray
     omega: FloatArray
     to_relative: FloatArray
+    bounds: Bounds
     cost: Loss = SQUARED
+    ridge: FloatArray | None = None
 
     @property
     def n_candidates(self) -> int:
@@ -75,8 +79,9 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
     rows = np.flatnonzero(~problem.holdout)
     prior = _prior(problem.design_weights, options.zero_prior)
     fitted = problem.matrix if rows.size == problem.n_targets else problem.matrix[rows]
-    units = np.flatnonzero(_used(fitted) & (prior > 0))
-    _check_budget(options.record_budget, units.size)
+    units = candidates(problem, prior, _used(fitted))
+    if not units.size:
+        raise InvalidInput("no unit with a positive weight contributes to any target of the fit", pointer="/matrix")
     omega = _omega(problem, options, rows)
     factor = np.sqrt(omega) / _scale(problem, options, rows)
     return Objective(
@@ -88,8 +93,17 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
         prior=prior[units],
         omega=omega,
         to_relative=1 / (factor * problem.scale[rows]),
+        bounds=bounds_of(problem, options, units, prior[units]),
         cost=_cost(options),
+        ridge=_ridge(options, prior[units]),
     )
+
+
+def _ridge(options: CalibrationHyperparameters, prior: FloatArray) -> FloatArray | None:
+    """Give lambda_l2 + lambda_spread / (n d_j^2)."""
+    if options.lambda_l2 == 0 and options.lambda_spread == 0:
+        return None
+    return np.asarray(options.lambda_l2 + options.lambda_spread / (prior.size * prior**2))
 
 
 def _cost(options: CalibrationHyperparameters) -> Loss:
@@ -117,18 +131,6 @@ def _prior(design_weights: FloatArray, zero_prior: str) -> FloatArray:
     if zero_prior == "drop":
         return design_weights
     return np.where(design_weights > 0, design_weights, design_weights[design_weights > 0].min())
-
-
-def _check_budget(budget: int | None, candidates: int) -> None:
-    if candidates == 0:
-        raise InvalidInput("no unit with a positive weight contributes to any target of the fit", pointer="/matrix")
-    if budget is not None and budget > candidates:
-        raise InfeasibleBudget(
-            f"record_budget is {budget}, and only {candidates} units have a positive weight and contribute to a "
-            f"target: ask for at most {candidates}",
-            budget=budget,
-            available=candidates,
-        )
 
 
 def _scale(problem: CalibrationProblem, options: CalibrationHyperparameters, rows: NDArray[np.int64]) -> FloatArray:

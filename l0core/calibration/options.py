@@ -71,6 +71,11 @@ class CalibrationHyperparameters(BaseModel):
     beta: float = Field(
         default=0.35, gt=0, le=10, description="Temperature of the gates; lower is closer to open-or-closed."
     )
+    temperature_schedule: Literal["constant", "exponential", "linear", "cosine"] = Field(
+        default="constant",
+        description="How the temperature falls from 2 `beta` to `beta` over the first half of the epochs, in 20 steps: "
+        "soft gates open and close more easily, sharp ones are open or closed. `constant` is `beta` throughout.",
+    )
     gamma: float = Field(default=-0.1, lt=0, ge=-10, description="Lower end of the stretch.")
     zeta: float = Field(default=1.1, gt=1, le=10, description="Upper end of the stretch.")
     init_keep_prob: float = Field(
@@ -103,6 +108,11 @@ class CalibrationHyperparameters(BaseModel):
         description="Lower bound of calibrated over design weight of a kept unit in the refit; "
         f"0, or {BUDGET_MIN_WEIGHT_RATIO} with a budget so that all its units stay above zero.",
     )
+    mass: Literal["free", "conserve"] = Field(
+        default="free",
+        description="`conserve`: the refit keeps the sum of the weights at the sum of the design weights of all units; "
+        "`free`: the sum follows from the targets.",
+    )
     zero_prior: Literal["drop", "floor"] = Field(
         default="drop",
         description="Units of design weight 0: `drop` never keeps them, `floor` gives them the smallest positive one.",
@@ -129,6 +139,9 @@ class CalibrationHyperparameters(BaseModel):
         if bounds and not self.refit:
             msg = f"{bounds[0]} bounds the weights of the refit, and refit is false: drop one of the two"
             raise ValueError(msg)
+        if self.mass == "conserve" and not self.refit:
+            msg = "mass 'conserve' is kept by the refit, and refit is false: drop one of the two"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -151,6 +164,11 @@ class CalibrationHyperparameters(BaseModel):
             msg = "min_weight_ratio 0 would let units of the record_budget fall to 0: leave it out or give more than 0"
             raise ValueError(msg)
         return self
+
+    @property
+    def protected_floor_ratio(self) -> float:
+        """The lower bound of w/d of a protected unit: above 0, so that it stays."""
+        return max(self.floor_ratio, BUDGET_MIN_WEIGHT_RATIO) if not self.min_weight_ratio else self.floor_ratio
 
     @property
     def floor_ratio(self) -> float:

@@ -1,192 +1,267 @@
-"""The weights of a frozen set of units, fitted exactly: a convex problem, solved through its dual in float64.
+"""The weights of a frozen set of units, fitted exactly: a convex problem in float64, never worse than it began.
 
-For columns A of the kept units, scaled so that a weight of 1 is the mean, each stage solves
+    minimise  sum_i omega_i loss(e_i) + sum_j ridge_j w_j^2     over the bounds and, where it is given, the sum
 
-    minimise  1/(2k) sum_j x_j^2  +  C/2 ||A x - b||^2     over  lower <= x <= upper
-
-whose solution is x(v) = clip(k A'v, lower, upper) at the maximum of a concave piecewise quadratic function of Q dual
-numbers v. Newton's method with a line search finds that maximum in a few Q x Q systems. C grows from stage to stage,
-each started where the last one ended, until the loss stops falling: the fit comes first, and among equally good fits
-the one with the smallest sum of squared weights (the largest Kish effective sample size). A finite C keeps the dual
-bounded where the targets cannot be met together.
+Where no ridge decides between equally good weights, those with the smallest sum of squares do (the largest Kish
+effective sample size): a square so soft that the fit does not feel it. `interior` brings the solution near, `dual`
+ends it on the bounds. Above `systems`' reach for a direct factorisation the dual is climbed alone, by conjugate
+gradients, the fit pressed harder from stage to stage.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, cg
 
 from l0core.arrays import FloatArray
-from l0core.calibration.kernels.gram import add_products
+from l0core.calibration import interior
+from l0core.calibration.bounds import Bounds
+from l0core.calibration.dual import Dual, Give, Nearness
+from l0core.calibration.losses import SQUARED, CappedAbsolute, Loss
+from l0core.calibration.systems import Both, System, system_for
 
-_FIRST_STIFFNESS = 10.0
-_STIFFNESS_FACTOR = 10.0
-_STAGES = 12
-_NEWTON_STEPS = 60
-_HALVINGS = 40
-_ARMIJO = 1e-4
-_GRADIENT_TOLERANCE = 1e-11
-_SAME = 1e-9  # of the goal: residuals this small are all as good as none
-_RIDGE = 1e-14  # of the trace of the curvature: the least that keeps it positive definite in float64
-_MOST_DIRECT = 8_000  # rows: half a gigabyte, and 0.17 10^12 operations a step
-_NEAR, _ITERATIONS = 1e-8, 500  # of a Newton step by conjugate gradients
+_STIFFNESS = 1e6  # of the fit beside the smallest sum of squares, in relative units
+_STIFFEST = 1e10  # what float64 bears
+_STIFFER = (1e9, 1e12)  # where the targets can be met: exactly, then
+_CAN_BE_MET = 1e-4  # residuals of this share of the goal or less
+_STAGES = tuple(10.0**power for power in range(1, 12))
+_STAGE_STEPS = 60
 _WORTHWHILE = 1e-4  # a stage that lowers the loss of the one before by less than this share is the last
+_POLISH = 10  # Newton steps to end on the bounds
+_ROUNDED = 1e-6  # absolute errors below this are rounded off
+_AT_THE_BOUND = 1e-6  # of the mean weight
+_SAME = 1e-9  # of the goal: residuals this small are all as good as none
+_ROUNDS = 6  # of giving up the targets past the cap
+Stop = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefitProblem:
-    """Columns of the kept units, the goal, and bounds on each weight (`upper` may be infinite)."""
+    """Columns of the kept units, the goal, and what the weights may be.
+
+    Rows are as in `Objective`: times sqrt(omega_i) / scale_i. `omega` are the targets' weights (1 by default), `cost`
+    the loss of an error, `ridge` the price of each squared weight (none by default).
+    """
 
     matrix: sp.csr_array
     goal: FloatArray
-    lower: FloatArray
-    upper: FloatArray
+    bounds: Bounds
+    omega: FloatArray | None = None
+    cost: Loss = SQUARED
+    ridge: FloatArray | None = None
 
     def loss(self, weights: FloatArray) -> float:
-        """Give ||A w - b||^2."""
+        """Give what is minimised."""
         residual = self.matrix @ weights - self.goal
-        return float(residual @ residual)
+        omega = np.ones_like(residual) if self.omega is None else self.omega
+        data = float((omega * self.cost.value(residual / np.sqrt(omega))).sum())
+        return data + (0.0 if self.ridge is None else float(self.ridge @ weights**2))
 
 
-def refit(problem: RefitProblem, start: FloatArray) -> FloatArray:
-    """Give weights within the bounds, no worse in loss than `start` projected onto them (to 1e-9 of the goal).
+def refit(problem: RefitProblem, start: FloatArray, *, stop: Stop = _never) -> FloatArray:
+    """Give weights within the bounds, no worse than `start` projected onto them (to 1e-9 of it, or of the goal).
 
-    Cost: some tens of sparse products and Q x Q factorisations, in place: 8 Q^2 bytes beside the kept columns. Above
-    8,000 rows conjugate gradients take their place, which need no such matrix.
+    Cost: some thirty factorisations of a Q x Q matrix, sparse where the rows share few units; 8 Q^2 bytes where it is
+    dense. Above 8,000 rows that overlap conjugate gradients take their place. Where `stop` says so it ends early.
 
-    >>> one = RefitProblem(matrix=sp.csr_array([[1.0, 1.0]]), goal=np.array([6.0]), lower=np.zeros(2),
-    ...                    upper=np.array([2.0, np.inf]))
+    >>> free = Bounds(lower=np.zeros(2), upper=np.array([2.0, np.inf]), always=np.arange(2))
+    >>> one = RefitProblem(matrix=sp.csr_array([[1.0, 1.0]]), goal=np.array([6.0]), bounds=free)
     >>> refit(one, np.array([1.0, 1.0])).round(6).tolist()
     [2.0, 4.0]
     """
-    start = np.clip(start, problem.lower, problem.upper)
-    candidates = list(_stages(problem, start))
-    losses = [problem.loss(weights) for weights in candidates]
-    best = int(np.argmin(losses))
-    rounding = (_SAME * float(np.linalg.norm(problem.goal))) ** 2
-    return candidates[best] if losses[best] <= max(problem.loss(start), rounding) else start
-
-
-def _stages(problem: RefitProblem, start: FloatArray) -> Iterator[FloatArray]:
-    """Yield the solution of each stiffness, until one falls no further than the one before."""
-    unit = _mean_weight(start)
-    dual = _Dual(problem, unit)
-    v, before = np.zeros(problem.goal.size), np.inf
-    for stage in range(_STAGES):
-        v = dual.maximise(v, _FIRST_STIFFNESS * _STIFFNESS_FACTOR**stage)
-        weights = np.clip(dual.primal(v) * unit, problem.lower, problem.upper)
-        yield weights
+    start = problem.bounds.project(start)
+    best, least = start, problem.loss(start)
+    rounding = (_SAME * float(np.linalg.norm(problem.goal))) ** 2 if problem.cost is SQUARED else _SAME * least
+    for weights in _candidates(problem, start, stop):
         loss = problem.loss(weights)
-        if loss >= (1 - _WORTHWHILE) * before:
+        if loss <= least or (best is start and loss <= rounding):
+            best, least = weights, loss
+        if stop():
+            break
+    return best
+
+
+def _candidates(problem: RefitProblem, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
+    """Yield weights within the bounds; units that cannot move are taken out."""
+    bounds = problem.bounds
+    movable = np.flatnonzero(bounds.upper > bounds.lower)
+    if not movable.size:
+        return
+    fixed = np.setdiff1d(np.arange(start.size), movable)
+    taken = float(start[fixed].sum())
+    inner = replace(
+        problem,
+        matrix=sp.csr_array(problem.matrix[:, movable]),
+        goal=problem.goal - problem.matrix[:, fixed] @ start[fixed],
+        bounds=replace(bounds.of(movable), mass=None if bounds.mass is None else bounds.mass - taken),
+        ridge=None if problem.ridge is None else problem.ridge[movable],
+    )
+    for found in _solutions(inner, start[movable], stop):
+        weights = start.copy()
+        weights[movable] = inner.bounds.project(found)
+        yield weights
+
+
+def _solutions(problem: RefitProblem, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
+    if isinstance(problem.cost, CappedAbsolute):
+        yield from _capped(problem, problem.cost, start, stop)
+    else:
+        yield from _Scaled.of(problem, start, absolute=False).solutions(start, stop)
+
+
+def _capped(problem: RefitProblem, cost: CappedAbsolute, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
+    """Yield fits of the absolute errors: of all targets, then of those below the cap, until these stay the same.
+
+    A target past the cap costs the same wherever it lies, so that it is left out; each round is no worse.
+    """
+    omega = np.ones(problem.goal.size) if problem.omega is None else problem.omega
+    seen: set[bytes] = set()
+    for at in (None, start):
+        weights = at
+        for _ in range(_ROUNDS):
+            below = np.ones(omega.size, np.bool_)
+            if weights is not None:
+                errors = (problem.matrix @ weights - problem.goal) / np.sqrt(omega)
+                below = np.abs(errors) < cost.cap
+            if below.tobytes() in seen or not below.any() or stop():
+                break
+            seen.add(below.tobytes())
+            rows = np.flatnonzero(below)
+            part = replace(problem, matrix=problem.matrix[rows], goal=problem.goal[rows], omega=omega[rows])
+            for found in _Scaled.of(part, start, absolute=True).solutions(start, stop):
+                weights = problem.bounds.project(found)
+                yield weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scaled:
+    """The same problem in weights counted in units of their mean and rows in units of their typical size."""
+
+    matrix: Both
+    goal: FloatArray
+    units: Nearness
+    give: Give
+    unit: float
+    rows: int
+    stages: tuple[float, ...]
+
+    @classmethod
+    def of(cls, problem: RefitProblem, start: FloatArray, *, absolute: bool) -> "_Scaled":
+        unit, k = _mean_weight(start), start.size
+        omega = np.ones(problem.goal.size) if problem.omega is None else problem.omega
+        rows = sp.csr_array(sp.diags_array(1 / np.sqrt(omega)) @ problem.matrix) if absolute else problem.matrix
+        goal = problem.goal / np.sqrt(omega) if absolute else problem.goal
+        size = _size(rows, goal, unit, k)
+        price, give = _prices(problem.ridge, k, unit, size)
+        law = _law(omega, price, size, absolute=absolute)
+        scaled, goal, law = _with_mass(rows * (unit / size), goal / size, law, problem.bounds.mass, unit)
+        return cls(
+            matrix=Both.of(scaled),
+            goal=goal,
+            units=Nearness(
+                give=give,
+                centre=np.zeros(k),
+                lower=problem.bounds.lower / unit,
+                upper=problem.bounds.upper / unit,
+            ),
+            give=law,
+            unit=unit,
+            rows=problem.goal.size,
+            stages=_STIFFER if problem.ridge is None and not absolute else (),
+        )
+
+    def solutions(self, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
+        """Yield weights, better from one to the next in general."""
+        system = system_for(self.matrix)
+        if not system.exact:
+            yield from self._by_stages(system, stop)
             return
-        before = loss
+        inner, forces = interior.solve(
+            self.matrix, self.goal, self.units, self.give, start / self.unit, system, stop=stop
+        )
+        yield self._on_the_bounds(inner, forces) * self.unit
+        dual = Dual(self.matrix, self.goal, self.units, system=system)
+        forces = dual.maximise(forces, self.give, steps=_POLISH)
+        yield dual.weights(forces) * self.unit
+        for stiffness in self.stages if self._is_met(dual.weights(forces)) else ():
+            forces = dual.maximise(forces, self._stiff(stiffness), steps=_POLISH)
+            yield dual.weights(forces) * self.unit
+
+    def _by_stages(self, system: System, stop: Stop) -> Iterator[FloatArray]:
+        """Yield the solution of each stiffness, until one falls no further than the one before."""
+        dual, forces, before = Dual(self.matrix, self.goal, self.units, system=system), np.zeros_like(self.goal), np.inf
+        final = float(1 / self.give.softness[0])
+        for stiffness in (*(stage for stage in _STAGES if stage < final), final):
+            forces = dual.maximise(forces, self._stiff(stiffness), steps=_STAGE_STEPS)
+            weights = dual.weights(forces)
+            yield weights * self.unit
+            residual = (self.matrix.rows @ weights - self.goal)[: self.rows]
+            if stop() or residual @ residual >= (1 - _WORTHWHILE) * before:
+                return
+            before = float(residual @ residual)
+
+    def _stiff(self, stiffness: float) -> Give:
+        factor = stiffness * self.give.softness[0]
+        return Give(softness=self.give.softness / factor, reach=self.give.reach * factor)
+
+    def _is_met(self, weights: FloatArray) -> bool:
+        residual = (self.matrix.rows @ weights - self.goal)[: self.rows]
+        return float(np.abs(residual).max()) <= _CAN_BE_MET * float(np.abs(self.goal).max())
+
+    def _on_the_bounds(self, inner: FloatArray, forces: FloatArray) -> FloatArray:
+        """Give weights inside the bounds as they are, or at the bound they came near and are pulled to."""
+        pulled = self.units.at(self.matrix.columns @ forces)
+        near = np.abs(inner - pulled) <= _AT_THE_BOUND
+        held = (pulled == self.units.lower) | (pulled == self.units.upper)
+        return np.where(near & held, pulled, inner)
 
 
-def _size(problem: RefitProblem, unit: float) -> float:
+def _prices(ridge: FloatArray | None, k: int, unit: float, size: float) -> tuple[float, FloatArray]:
+    """Give what twice the loss is multiplied with, and what the units then give: k in the mean.
+
+    With no ridge the loss counts so much that the sum of squares only decides between equally good weights.
+    """
+    if ridge is None:
+        return _STIFFNESS / size**2, np.full(k, float(k))
+    curvature = ridge * unit**2
+    mean = float(curvature.mean())
+    return min(1 / (k * mean), _STIFFEST / size**2), k * mean / curvature
+
+
+def _law(omega: FloatArray, price: float, size: float, *, absolute: bool) -> Give:
+    """Give price e^2 / 2 for every row, or price omega |e|, in rows of this size."""
+    if not absolute:
+        return Give.squares(omega.size, price * size**2)
+    reach = omega * (price * size / 2)
+    return Give(softness=_ROUNDED / (size * reach), reach=reach)
+
+
+def _with_mass(
+    rows: sp.csr_array, goal: FloatArray, law: Give, mass: float | None, unit: float
+) -> tuple[sp.csr_array, FloatArray, Give]:
+    """Add the sum of the weights as a row that does not yield."""
+    if mass is None:
+        return sp.csr_array(rows), goal, law
+    k = rows.shape[1]
+    total = sp.csr_array(np.full((1, k), 1 / k))
+    return (
+        sp.csr_array(sp.vstack([rows, total])),
+        np.append(goal, mass / (k * unit)),
+        Give(softness=np.append(law.softness, 0.0), reach=np.append(law.reach, np.inf)),
+    )
+
+
+def _size(rows: sp.csr_array, goal: FloatArray, unit: float, k: int) -> float:
     """Give the typical size of a row: the root mean square of the goal, or of A times the mean weight."""
-    at_mean = problem.matrix @ np.full(problem.lower.size, unit)
-    sizes = (float(np.sqrt(np.mean(values**2))) for values in (problem.goal, at_mean))
+    sizes = (float(np.sqrt(np.mean(values**2))) for values in (goal, rows @ np.full(k, unit)))
     return next((size for size in sizes if size > 0), 1.0)
 
 
 def _mean_weight(weights: FloatArray) -> float:
     mean = float(weights.mean())
     return mean if mean > 0 else 1.0
-
-
-class _Dual:
-    """The concave dual of one refit, in weights counted in units of their mean."""
-
-    def __init__(self, problem: RefitProblem, unit: float) -> None:
-        size = _size(problem, unit)  # of a row: stiffness then means the same whatever the targets are counted in
-        self._rows = sp.csr_array(problem.matrix * (unit / size))
-        self._columns = sp.csr_array(self._rows.T)
-        self._goal = problem.goal / size
-        self._lower, self._upper = problem.lower / unit, problem.upper / unit
-        self._k = problem.lower.size
-
-    def primal(self, v: FloatArray) -> FloatArray:
-        """Give x(v) = clip(k A'v, lower, upper)."""
-        return np.asarray(np.clip(self._k * (self._columns @ v), self._lower, self._upper))
-
-    def maximise(self, v: FloatArray, stiffness: float) -> FloatArray:
-        """Climb from `v` to the maximum for this stiffness C."""
-        value = self._value(v, stiffness)
-        for _ in range(_NEWTON_STEPS):
-            gradient = self._gradient(v, stiffness)
-            if np.abs(gradient).max() <= _GRADIENT_TOLERANCE * (1 + np.abs(self._goal).max()):
-                break
-            step = self._newton_step(v, gradient, stiffness)
-            v_new, value_new = self._line_search(v, value, step, float(gradient @ step), stiffness)
-            if value_new <= value:
-                break
-            v, value = v_new, value_new
-        return v
-
-    def _value(self, v: FloatArray, stiffness: float) -> float:
-        x = self.primal(v)
-        pull = self._columns @ v
-        return float(v @ self._goal - (v @ v) / (2 * stiffness) - pull @ x + (x @ x) / (2 * self._k))
-
-    def _gradient(self, v: FloatArray, stiffness: float) -> FloatArray:
-        return np.asarray(self._goal - v / stiffness - self._rows @ self.primal(v))
-
-    def _newton_step(self, v: FloatArray, gradient: FloatArray, stiffness: float) -> FloatArray:
-        free = np.flatnonzero(self._free(v))
-        if gradient.size > _MOST_DIRECT:
-            return self._iterated_step(free, gradient, stiffness)
-        ridge = 0.0
-        while True:
-            curvature, trace = self._curvature(free)
-            ridge = max(1 / stiffness, _RIDGE * trace, 100 * ridge)
-            curvature[np.diag_indices_from(curvature)] += ridge
-            try:
-                factor = la.cho_factor(curvature, lower=True, overwrite_a=True)
-            except la.LinAlgError:  # rows that depend on one another: a little more ridge only shortens the step
-                continue
-            return np.asarray(la.cho_solve(factor, gradient))
-
-    def _curvature(self, free: NDArray[np.intp]) -> tuple[FloatArray, float]:
-        """Give the lower triangle of k A A' over the free units, laid out to be factored in place, and its trace."""
-        curvature = np.zeros((self._goal.size,) * 2, order="F")
-        columns = self._columns
-        add_products(columns.indptr, columns.indices, columns.data, free, float(self._k), curvature)
-        return curvature, float(curvature.trace())
-
-    def _iterated_step(self, free: NDArray[np.intp], gradient: FloatArray, stiffness: float) -> FloatArray:
-        """Give the step by conjugate gradients: no Q x Q matrix, and near enough for Newton's method to go on."""
-        columns, rows = self._columns[free], self._rows[:, free]
-        diagonal = self._k * np.asarray(rows.multiply(rows).sum(axis=1)).ravel() + 1 / stiffness
-
-        def curved(v: FloatArray) -> FloatArray:
-            return np.asarray(self._k * (rows @ (columns @ v)) + v / stiffness)
-
-        shape = (gradient.size,) * 2
-        step, _ = cg(
-            LinearOperator(shape, matvec=curved),
-            gradient,
-            rtol=_NEAR,
-            maxiter=_ITERATIONS,
-            M=LinearOperator(shape, matvec=lambda v: v / diagonal),
-        )
-        return np.asarray(step)
-
-    def _free(self, v: FloatArray) -> NDArray[np.bool_]:
-        x = self._k * (self._columns @ v)
-        return np.asarray((x > self._lower) & (x < self._upper))
-
-    def _line_search(
-        self, v: FloatArray, value: float, step: FloatArray, slope: float, stiffness: float
-    ) -> tuple[FloatArray, float]:
-        length = 1.0
-        for _ in range(_HALVINGS):
-            candidate = v + length * step
-            reached = self._value(candidate, stiffness)
-            if reached >= value + _ARMIJO * length * slope:
-                return candidate, reached
-            length /= 2
-        return v, value

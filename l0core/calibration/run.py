@@ -6,6 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from l0core.arrays import FloatArray
+from l0core.calibration.bounds import able_to_meet_the_mass
 from l0core.calibration.budget import choose_exactly
 from l0core.calibration.checkpoint import Identity
 from l0core.calibration.kernels.torch_csr import threads_for
@@ -16,6 +17,8 @@ from l0core.calibration.refit import RefitProblem, refit
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.select import Evaluation, Selection, Selector
 from l0core.context import RunContext, StageReport, Stopped
+
+_LEAST = 1e-6  # of the design weight: what a kept unit weighs at least when the refit takes it up
 
 
 def run(
@@ -56,7 +59,7 @@ def finish(
     """Fit the weights of what was selected, and put the result together."""
     chosen = _chosen_weights(objective, selection, hyperparameters)
     context.report(StageReport(stage="refitting"))
-    final = _refitted(objective, chosen, hyperparameters)
+    final = _refitted(objective, chosen, hyperparameters, context)
     context.report(StageReport(stage="evaluating"))
     return CalibrationResult(
         problem=problem,
@@ -102,28 +105,36 @@ def identity_of(problem: CalibrationProblem, options: CalibrationHyperparameters
 
 def _chosen_weights(objective: Objective, selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
     """Give the weights the gates ended with; with a budget, those of exactly that many units are above 0."""
+    bounds, gates = objective.bounds, selection.gates.copy()
+    gates[bounds.always] = np.maximum(gates[bounds.always], np.finfo(np.float64).tiny)
+    exact = options.record_budget is not None
     if options.record_budget is None:
-        return selection.weights * selection.gates
-    kept = choose_exactly(options.record_budget, selection.gates, selection.usefulness)
-    gates = selection.gates[kept]
-    least = options.floor_ratio * objective.prior[kept]  # for a weight that is 0 in float32
+        kept = np.flatnonzero(gates > 0)
+    else:
+        kept = choose_exactly(options.record_budget, gates, selection.usefulness, always=bounds.always)
+    kept = able_to_meet_the_mass(kept, bounds, selection.usefulness, exact=exact)
+    least = np.maximum(bounds.lower[kept], _LEAST * objective.prior[kept])  # for a weight that is 0 in float32
     chosen = np.zeros_like(selection.weights)
-    chosen[kept] = np.maximum(selection.weights[kept] * np.where(gates > 0, gates, 1.0), least)
+    chosen[kept] = np.maximum(
+        selection.weights[kept] * np.where(selection.gates[kept] > 0, selection.gates[kept], 1.0), least
+    )
     return chosen
 
 
-def _refitted(objective: Objective, chosen: FloatArray, options: CalibrationHyperparameters) -> FloatArray:
+def _refitted(
+    objective: Objective, chosen: FloatArray, options: CalibrationHyperparameters, context: RunContext
+) -> FloatArray:
     kept = np.flatnonzero(chosen > 0)
     if not options.refit or not kept.size:
         return chosen
-    prior = objective.prior[kept]
-    ceiling = np.inf if options.max_weight_ratio is None else options.max_weight_ratio
     frozen = RefitProblem(
         matrix=objective.columns(kept),
         goal=objective.goal,
-        lower=options.floor_ratio * prior,
-        upper=np.full(kept.size, np.inf) if np.isinf(ceiling) else ceiling * prior,
+        bounds=objective.bounds.of(kept),
+        omega=objective.omega,
+        cost=objective.cost,
+        ridge=None if objective.ridge is None else objective.ridge[kept],
     )
     final = np.zeros_like(chosen)
-    final[kept] = refit(frozen, chosen[kept])
+    final[kept] = refit(frozen, chosen[kept], stop=context.should_stop)
     return final

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 from l0core.arrays import FloatArray
-from l0core.calibration import refit as module
+from l0core.calibration import systems as module
+from l0core.calibration.bounds import Bounds
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.refit import RefitProblem, refit
@@ -24,6 +25,10 @@ from tests.problems import solved
 seeds = st.integers(0, 2**31)
 
 
+def _bounds(lower: FloatArray, upper: FloatArray, mass: float | None = None) -> Bounds:
+    return Bounds(lower=lower, upper=upper, always=np.arange(lower.size), mass=mass)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Case:
     problem: RefitProblem
@@ -31,7 +36,7 @@ class _Case:
 
     def allowed(self) -> float:
         """Give the loss of the projected start, to 1e-9, or a residual of 1e-9 of the goal."""
-        at_start = self.problem.loss(np.clip(self.start, self.problem.lower, self.problem.upper))
+        at_start = self.problem.loss(np.clip(self.start, self.problem.bounds.lower, self.problem.bounds.upper))
         return max(at_start * (1 + 1e-9), 1e-18 * float(self.problem.goal @ self.problem.goal))
 
 
@@ -52,7 +57,7 @@ def _random(seed: int, *, consistent: bool | None = None, scale: float = 1.0) ->
     lower = np.zeros(k) if rng.random() < 0.5 else 0.3 * weights * rng.random(k)
     upper = np.full(k, np.inf) if rng.random() < 0.5 else lower + 2 * rng.random(k)
     problem = RefitProblem(
-        matrix=sp.csr_array(scale * matrix / size[:, None]), goal=scale * goal / size, lower=lower, upper=upper
+        matrix=sp.csr_array(scale * matrix / size[:, None]), goal=scale * goal / size, bounds=_bounds(lower, upper)
     )
     return _Case(problem=problem, start=weights * np.exp(rng.uniform(0, 1) * rng.standard_normal(k)))
 
@@ -60,7 +65,7 @@ def _random(seed: int, *, consistent: bool | None = None, scale: float = 1.0) ->
 def _plain(matrix: Any, goal: Any) -> RefitProblem:
     rows = sp.csr_array(np.array(matrix, dtype=float))
     k = rows.shape[1]
-    return RefitProblem(matrix=rows, goal=np.array(goal, float), lower=np.zeros(k), upper=np.full(k, np.inf))
+    return RefitProblem(matrix=rows, goal=np.array(goal, float), bounds=_bounds(np.zeros(k), np.full(k, np.inf)))
 
 
 @settings(deadline=None, max_examples=250)
@@ -69,8 +74,8 @@ def test_it_is_never_worse_than_its_start_and_never_outside_the_bounds(seed: int
     case = _random(seed)
     weights = refit(case.problem, case.start)
     assert case.problem.loss(weights) <= case.allowed()
-    assert (weights >= case.problem.lower).all()
-    assert (weights <= case.problem.upper).all()
+    assert (weights >= case.problem.bounds.lower).all()
+    assert (weights <= case.problem.bounds.upper).all()
 
 
 @settings(deadline=None, max_examples=50)
@@ -82,11 +87,16 @@ def test_it_is_never_worse_than_its_start_at_any_scale(seed: int, exponent: int)
 
 
 def _optimum(problem: RefitProblem) -> FloatArray:
-    room = np.maximum(problem.upper, problem.lower + 1e-12)
+    room = np.maximum(problem.bounds.upper, problem.bounds.lower + 1e-12)
     found = lsq_linear(
-        problem.matrix.toarray(), problem.goal, bounds=(problem.lower, room), method="bvls", max_iter=2000, tol=1e-15
+        problem.matrix.toarray(),
+        problem.goal,
+        bounds=(problem.bounds.lower, room),
+        method="bvls",
+        max_iter=2000,
+        tol=1e-15,
     )
-    return np.clip(found.x, problem.lower, problem.upper)
+    return np.clip(found.x, problem.bounds.lower, problem.bounds.upper)
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -141,8 +151,7 @@ def test_a_bound_that_bites_is_held_exactly() -> None:
     problem = RefitProblem(
         matrix=sp.csr_array(np.ones((1, 3))),
         goal=np.array([10.0]),
-        lower=np.array([0.1, 0.0, 0.3]),
-        upper=np.array([1 / 3, 1e9, 0.7]),
+        bounds=_bounds(np.array([0.1, 0.0, 0.3]), np.array([1 / 3, 1e9, 0.7])),
     )
     weights = refit(problem, np.ones(3))
     assert (weights[0], weights[2]) == (1 / 3, 0.7)
@@ -151,7 +160,9 @@ def test_a_bound_that_bites_is_held_exactly() -> None:
 
 def test_bounds_that_leave_one_point_give_that_point() -> None:
     point = np.array([0.3, 0.7])
-    problem = RefitProblem(matrix=sp.csr_array(np.array([[1.0, 2.0]])), goal=np.array([9.0]), lower=point, upper=point)
+    problem = RefitProblem(
+        matrix=sp.csr_array(np.array([[1.0, 2.0]])), goal=np.array([9.0]), bounds=_bounds(point, point)
+    )
     assert refit(problem, np.ones(2)).tolist() == point.tolist()
 
 
@@ -221,6 +232,8 @@ def test_conjugate_gradients_in_the_place_of_factorisations_end_as_near(seed: in
     case = _random(seed)
     direct = case.problem.loss(refit(case.problem, case.start))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEW_ROWS", 0)
+        patch.setattr(module, "_MOST_FILL", 0)
         patch.setattr(module, "_MOST_DIRECT", 0)
         iterated = case.problem.loss(refit(case.problem, case.start))
     size = float(case.problem.goal @ case.problem.goal)
@@ -232,7 +245,7 @@ def test_a_factorisation_takes_no_more_than_three_of_its_matrices() -> None:
     rng, q, k = np.random.default_rng(0), 1500, 6000
     matrix = sp.csr_array(sp.random_array((q, k), density=0.01, rng=rng))
     goal = np.asarray(matrix @ rng.random(k))
-    problem = RefitProblem(matrix=matrix, goal=goal, lower=np.zeros(k), upper=np.full(k, np.inf))
+    problem = RefitProblem(matrix=matrix, goal=goal, bounds=_bounds(np.zeros(k), np.full(k, np.inf)))
     refit(problem, np.full(k, 0.5))  # compiled
     tracemalloc.start()
     try:
