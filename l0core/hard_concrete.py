@@ -139,9 +139,16 @@ class GateMoments:
 
 
 @cache
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Give Gauss and Legendre's nodes and weights, which cost as much as a table."""
+    nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE_POINTS)
+    return nodes, weights
+
+
+@cache
 def _moment_table(shape: GateShape) -> tuple[float, float, np.ndarray]:
     a = np.linspace(shape.threshold - _TABLE_REACH, shape.saturation + _TABLE_REACH, _TABLE_POINTS)
-    nodes, node_weights = np.polynomial.legendre.leggauss(_QUADRATURE_POINTS)
+    nodes, node_weights = _quadrature()
     t, dt = (nodes + 1) / 2, node_weights / 2
     stretched = (t - shape.gamma) / (shape.zeta - shape.gamma)
     logit = np.log(stretched) - np.log1p(-stretched)

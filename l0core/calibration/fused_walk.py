@@ -1,7 +1,7 @@
 """The walk of the CPU: each epoch is one read of the matrix, by the compiled kernel, in the order of its lanes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,8 @@ class FusedWalk:
     _unit: float
 
     def __init__(self, state: Descent, gates: Gates, landscape: Landscape, matrix: SlicedMatrix) -> None:
-        self._landscape, self._gates, self._matrix = landscape, gates, matrix
-        self._mode, self._table, self._table_at = _how_gates_enter(gates)
-        self._shape = _shape_numbers(landscape.shape)
+        self._landscape, self._matrix = landscape, matrix
+        self._take(gates, landscape.shape)
         self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
         self._told = np.empty((matrix.slices.blocks.size - 1, 7))
         if not bool(state.left.all()):
@@ -110,6 +109,12 @@ class FusedWalk:
             self._matrix.keep(state.left)
             self._enter(state)
 
+    def anneal(self, gates: Gates, shape: hc.GateShape) -> None:
+        """Push the weights once more, under the new gates."""
+        self._landscape = replace(self._landscape, shape=shape)
+        self._take(gates, shape)
+        self._begin()
+
     def descent(self) -> Descent:
         """Give the state in the order of the units; of removed ones as it was, without moments."""
         theta, closed = self._rest.clone(), torch.full((self._slices.n_columns,), REMOVED, dtype=torch.uint8)
@@ -133,6 +138,14 @@ class FusedWalk:
         self._spread(state.adam.second, self._second)
         self._closed = self._slices.spread(state.closed.numpy(), 0)
         self._norms[:] = self._scaled_norms()
+        self._begin()
+
+    def _take(self, gates: Gates, shape: hc.GateShape) -> None:
+        self._gates, self._shape = gates, _shape_numbers(shape)
+        self._mode, self._table, self._table_at = _how_gates_enter(gates)
+
+    def _begin(self) -> None:
+        """Find the residual of the next step's gates."""
         key = self._key(self.steps)
         fused.begin(*self._layout(), self._theta, self._drawn, self._totals, self._mode, key, *self._how())
         self._residual = self._rows()

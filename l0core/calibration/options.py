@@ -74,7 +74,8 @@ class CalibrationHyperparameters(BaseModel):
     temperature_schedule: Literal["constant", "exponential", "linear", "cosine"] = Field(
         default="constant",
         description="How the temperature falls from 2 `beta` to `beta` over the first half of the epochs, in 20 steps: "
-        "soft gates open and close more easily, sharp ones are open or closed. `constant` is `beta` throughout.",
+        "from soft gates to sharp ones. At the same price it keeps more units than `constant`, which is `beta` "
+        "throughout, and evener weights.",
     )
     gamma: float = Field(default=-0.1, lt=0, ge=-10, description="Lower end of the stretch.")
     zeta: float = Field(default=1.1, gt=1, le=10, description="Upper end of the stretch.")

@@ -87,4 +87,6 @@ def _walk(selectors: Sequence[Selector], epochs: int, *, verbose: bool) -> None:
             if done < epochs:
                 prices = [selector.next_price() for selector in selectors]
                 together.step(prices, learning_rate=selectors[0].learning_rate())
+                for selector in selectors:
+                    selector.adjust()
             advance(done, f"{len(selectors)} prices")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
 from l0core.calibration.closing import check_distance, closed_below
 from l0core.calibration.continuing import doubts, held_place
+from l0core.calibration.cooling import settled, temperature
 from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Matrix, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
@@ -57,7 +58,7 @@ class Selector:
         """Prepare the first step; `matrix` is the objective's on the device, where it is there already."""
         self._objective, self._options, self._context = objective, options, context
         self._identity, self._estimates = identity, estimates
-        self._shape = hc.GateShape(beta=options.beta, gamma=options.gamma, zeta=options.zeta)
+        self._shape = hc.GateShape(beta=self._temperature(0.0), gamma=options.gamma, zeta=options.zeta)
         self._squared_norms = squared_norms(objective.plain, objective.factor)
         self._landscape = Landscape(
             matrix=matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
@@ -73,7 +74,6 @@ class Selector:
         self._to_relative = objective.to_relative
         self._price_policy = _price_policy(objective, options)
         self._generator = torch.Generator(device=context.device).manual_seed(context.seed)
-        self._closed_below = closed_below(self._shape, hc.starting_log_alpha(options.init_keep_prob))
         self._gates = self._gate_strategy()
         self._walk = self._walk_from(Descent.start(self._starting_point()))
         self._price = torch.tensor(self._price_policy.start, dtype=torch.float64, device=context.device)
@@ -154,13 +154,27 @@ class Selector:
         self._walk.step(self.next_price(), learning_rate=self.learning_rate())
         due = self._epoch % check_distance(self._options.epochs) == 0
         if due:
-            self._walk.check_gates(below=self._closed_below, least=self._price_policy.least)
+            below = closed_below(self._shape, hc.starting_log_alpha(self._options.init_keep_prob))
+            self._walk.check_gates(below=below, least=self._price_policy.least)
+        self.adjust()
         if self._options.early_stopping and (due or self._epoch == self._options.epochs):
             self._look_for_a_plateau()
 
+    def adjust(self) -> None:
+        """Bring the walk to the temperature that is due."""
+        due = self._temperature(self._place)
+        if due != self._shape.beta:
+            self._shape = replace(self._shape, beta=due)
+            self._landscape, self._gates = replace(self._landscape, shape=self._shape), self._gate_strategy()
+            self._walk.anneal(self._gates, self._shape)
+
+    def _temperature(self, place: float) -> float:
+        return temperature(self._options.beta, self._options.temperature_schedule, place)
+
     def _look_for_a_plateau(self) -> None:
         """See whether this is the best state, and whether it goes on getting better."""
-        if math.isnan(self._held_at) and self._place < self._price_policy.settled:
+        schedules_end = max(self._price_policy.settled, settled(self._options.temperature_schedule))
+        if math.isnan(self._held_at) and self._place < schedules_end:
             return
         standing, price = self._standing(self._measured()), float(self._price)
         if not math.isfinite(standing.objective(price)):
@@ -237,7 +251,7 @@ class Selector:
         self._last_log = (self._epoch, now)
         return {
             "lambda_l0": float(self._price),
-            "temperature": self._options.beta,
+            "temperature": self._shape.beta,
             "learning_rate": self.learning_rate(),
             "epoch_seconds": (now - then) / max(1, self._epoch - epoch),
         }
@@ -293,6 +307,7 @@ class Selector:
         self._begun_at, self._held_at = int(held["begun_at"]), float(held["held_at"])
         self._plateau = Plateau.of(held, self._context.device)
         self._last_log = (self._epoch, self._context.clock())
+        self.adjust()
 
     def _continue(self, path: Path) -> None:
         """Begin this run where another of the same problem stood, its schedules held there."""
@@ -302,6 +317,7 @@ class Selector:
             self._price = held["lambda_l0"].to(self._context.device)
         self._begun_at = self._walk.steps
         self._held_at = held_place(epoch, other.hyperparameters["epochs"], float(held["held_at"]))
+        self.adjust()
         for doubt in doubts(other.hyperparameters, self._identity.hyperparameters, self.learning_rate()):
             self._context.report(doubt)
 

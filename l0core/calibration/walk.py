@@ -52,6 +52,10 @@ class Walk(Protocol):
         """Remove, when it is due, units whose gates stayed `below` a location; `least` units stay (see `closing`)."""
         ...
 
+    def anneal(self, gates: Gates, shape: hc.GateShape) -> None:
+        """Go on with gates of another temperature; the locations stay."""
+        ...
+
     def descent(self) -> Descent:
         """Give the state as it stands."""
         ...
@@ -103,6 +107,10 @@ class PlainWalk:
         if is_due(ready=int(ready.sum()), left=int(state.left.sum()), least=least):
             state.closed[ready] = REMOVED
             self._keep_what_is_left()
+
+    def anneal(self, gates: Gates, shape: hc.GateShape) -> None:
+        """Take them from the next step on."""
+        self._gates, self._landscape = gates, replace(self._landscape, shape=shape)
 
     def descent(self) -> Descent:
         """Give the state itself."""

@@ -1,20 +1,10 @@
 """The temperature of gates over a training: from soft to sharp."""
 
-import math
-from collections.abc import Callable
-
 from torch import nn
 
+from l0core.annealing import ANNEALINGS
 from l0core.gated import gated_modules
 from l0core.scalars import POSITIVE, choice, number, whole
-
-Schedule = Callable[[float, float, float], float]  # (initial, final, share of the way) -> temperature
-
-_SCHEDULES: dict[str, Schedule] = {
-    "exponential": lambda initial, final, way: initial * (final / initial) ** way,
-    "linear": lambda initial, final, way: initial + (final - initial) * way,
-    "cosine": lambda initial, final, way: final + (initial - final) * (1 + math.cos(math.pi * way)) / 2,
-}
 
 
 class TemperatureScheduler:
@@ -37,12 +27,12 @@ class TemperatureScheduler:
         self.initial_temp = number(initial_temp, name="initial_temp", within=POSITIVE)
         self.final_temp = number(final_temp, name="final_temp", within=POSITIVE)
         self.anneal_epochs = whole(anneal_epochs, name="anneal_epochs")
-        self.schedule = choice(schedule, name="schedule", choices=_SCHEDULES)
+        self.schedule = choice(schedule, name="schedule", choices=ANNEALINGS)
 
     def get_temperature(self, epoch: int) -> float:
         """Give the temperature of `epoch`, counted from 0."""
         way = whole(epoch, name="epoch", at_least=0) / self.anneal_epochs
-        return self.final_temp if way >= 1 else _SCHEDULES[self.schedule](self.initial_temp, self.final_temp, way)
+        return self.final_temp if way >= 1 else ANNEALINGS[self.schedule](self.initial_temp, self.final_temp, way)
 
 
 def update_temperatures(model: nn.Module, temperature: float) -> None:

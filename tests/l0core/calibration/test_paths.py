@@ -16,11 +16,13 @@ PRICES = [3e-2, 0.0, 0.3]
 
 
 @pytest.mark.parametrize("gradient", ["expected", "sampled"])
-@pytest.mark.parametrize("refit", [False, True])
-def test_each_price_gets_what_a_run_of_its_own_gives(gradient: Any, refit: bool) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"refit": False}, {"refit": True}, {"temperature_schedule": "linear", "lambda_spread": 0.1}]
+)
+def test_each_price_gets_what_a_run_of_its_own_gives(gradient: Any, settings: dict[str, Any]) -> None:
     """Bit for bit: 29 epochs are too few for a unit to be removed in the run."""
     problem = conflicting()
-    options = CalibrationHyperparameters(epochs=29, learning_rate=0.2, gradient=gradient, refit=refit)
+    options = CalibrationHyperparameters(epochs=29, learning_rate=0.2, gradient=gradient, **settings)
     found = path(problem, PRICES, options, seed=4)
     for price, result in zip(PRICES, found, strict=True):
         alone = run(problem, options.model_copy(update={"lambda_l0": price}), RunContext(seed=4))

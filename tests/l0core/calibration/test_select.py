@@ -336,8 +336,10 @@ MODES = pytest.mark.parametrize(
         {"gradient": "sampled", "lambda_share": 0.1},
         {"gradient": "expected", "record_budget": 9},
         {"gradient": "sampled", "record_budget": 9},
+        {"gradient": "expected", "lambda_share": 0.1, "temperature_schedule": "cosine"},
+        {"gradient": "sampled", "record_budget": 9, "temperature_schedule": "linear", "lambda_spread": 0.1},
     ],
-    ids=["expected", "sampled", "expected-budget", "sampled-budget"],
+    ids=["expected", "sampled", "expected-budget", "sampled-budget", "annealed", "sampled-annealed"],
 )
 
 

@@ -260,8 +260,7 @@ def test_what_is_measured_along_the_way_are_the_plain_formulas_in_float64(proble
         assert measured.expected_l0 == pytest.approx(exact.expected_l0, rel=1e-5)
         assert (measured.active, measured.sound) == (exact.active, True)
         losses = measured.losses(price=price, lambda_l2=double.lambda_l2)
-        parts = losses["data_loss"] + losses["l0_penalty"] + losses["l2_penalty"]
-        assert losses["loss"] == parts + measured.spread
+        assert losses["loss"] == losses["data_loss"] + losses["l0_penalty"] + losses["l2_penalty"] + measured.spread
         assert measured.spread == pytest.approx(exact.spread, rel=1e-5)
         assert measured.spread_at_test_time == pytest.approx(exact.spread_at_test_time, rel=1e-5)
         assert losses["data_loss"] == measured.misfit
@@ -296,6 +295,32 @@ def test_after_fifty_steps_both_walks_are_in_the_same_place(kind: str, rows: int
     near = torch.isclose(found.theta, expected.theta, rtol=1e-3, atol=1e-3)
     assert near.float().mean() >= 0.99  # a draw may reach a gate's end in one of them alone, by rounding: 1 in 10^6
     assert float(ways[0].expected_l0()) == pytest.approx(float(ways[1].expected_l0()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["drawn", "expected"])
+def test_at_another_temperature_a_walk_goes_on_as_one_that_begins_there(kind: str) -> None:
+    hot = _Problem(kind=kind, units=300, rows=12, beta=1.0, lambda_spread=0.1)
+    shape = GateShape(beta=0.3)
+    gates: Gates = DrawnGates(shape=shape, seed=SEED) if kind == "drawn" else GateMoments(shape, device="cpu")
+    way, plain = hot.fused(), hot.plain()
+    for walk_ in (way, plain):
+        for _ in range(5):
+            walk_.step(hot.price, learning_rate=0.1)
+        walk_.anneal(gates, shape)
+    there = replace(hot.landscape, shape=shape)
+    assert isinstance(there.matrix, SlicedMatrix)
+    begun = FusedWalk(way.descent(), gates, there, there.matrix)
+    for walk_ in (way, plain, begun):
+        for _ in range(5):
+            walk_.step(hot.price, learning_rate=0.1)
+    assert _bits(way.descent()) == _bits(begun.descent())
+    assert way.measure().misfit == begun.measure().misfit
+    near = torch.isclose(way.descent().theta, plain.descent().theta, rtol=1e-3, atol=1e-3)
+    assert near.float().mean() >= 0.99
+    assert float(way.expected_l0()) == pytest.approx(
+        float(hc.expected_l0(way.descent().theta[1].double(), shape)), rel=1e-6
+    )
+    assert way.measure().active == int((hc.deterministic_gate(way.descent().theta[1], shape) > 0).sum())
 
 
 def test_the_drawn_gates_of_every_epoch_are_others() -> None:
