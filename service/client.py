@@ -184,6 +184,11 @@ class Job:
                 return rows
             cursor = {"cursor": page["next_cursor"]}
 
+    def findings(self) -> list[dict[str, Any]]:
+        """Give what is wrong or doubtful with the problem, and what the run has found."""
+        found: list[dict[str, Any]] = self.client.request("GET", f"/v1/jobs/{self.id}/findings").json()["data"]
+        return found
+
     def metrics(self) -> dict[str, dict[str, NDArray[np.float64]]]:
         """Give the loss curves: step and last value by key."""
         curves = self.client.request("GET", f"/v1/jobs/{self.id}/metrics").json()["metrics"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from l0core.calibration.problem import CalibrationProblem
 from l0core.matrices import canonical
 from service.client import Client, ClientError, Job, JobFailed
 from service.db.migrate import upgrade
@@ -100,6 +101,27 @@ def test_a_registered_problem_has_everything_that_was_given(client: Client) -> N
         holdout=[False, True],
     )
     assert (problem["n_targets"], problem["n_units"], problem["nnz"]) == (2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "units"),
+    [
+        ({"lower": 0.5, "upper": [1, 2, 3]}, np.array([2, 0])),
+        ({"upper": np.array([1.0, np.inf, 3.0])}, [1]),
+        ({"lower": np.float64(0.25)}, []),
+    ],
+)
+def test_bounds_and_protected_units_arrive_as_they_were_given(client: Client, bounds: Any, units: Any) -> None:
+    sent = client.problem(np.ones((1, 3)), [1.0], weight_bounds=bounds, protected_units=units)
+    built = CalibrationProblem.build(np.ones((1, 3)), [1.0], weight_bounds=bounds, protected_units=units)
+    assert sent["sha256"] == built.sha256
+
+
+def test_a_job_tells_the_findings_of_its_problem(client: Client) -> None:
+    problem = client.problem(np.array([[1.0, 1.0], [0.0, 0.0]]), [1.0, 5.0], target_names=["all", "nobody"])
+    assert [(found["code"], found["target"]) for found in client.submit(problem["id"]).findings()] == [
+        ("no_support", "nobody")
+    ]
 
 
 def test_groups_and_holdout_may_be_arrays(client: Client) -> None:
