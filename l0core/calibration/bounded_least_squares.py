@@ -17,6 +17,7 @@ from l0core.arrays import FloatArray
 
 _ENOUGH = 1e-12  # of the largest |c|: a pull as small as this is rounding
 _RIDGE = 1e-14  # of the trace: the first that is tried where columns depend on one another
+_WHOLE_STEPS = 4  # one, and three to take back what a ridge spoiled
 _ROUNDS = 200
 
 Mask = NDArray[np.bool_]
@@ -71,16 +72,19 @@ def solve(problem: BoundedProblem, start: FloatArray) -> FloatArray:
 
 def _settle(problem: BoundedProblem, x: FloatArray, free: Mask, enough: float) -> tuple[FloatArray, Mask]:
     """Move the free weights to their optimum; those that meet a bound on the way stay there, no longer free."""
-    while True:
+    whole_steps = 0
+    while whole_steps < _WHOLE_STEPS:
         pull = np.where(free, problem.pull(x), 0.0)
         if np.abs(pull).max(initial=0.0) <= enough:
-            return x, free
+            break
         step = _newton_step(problem.gram, pull, free)
         whole = problem.clip(x + step)
         if problem.inside(x + step)[free].all():
-            return whole, free
-        x = min(_to_the_first_bound(problem, x, step), whole, key=problem.value)
-        free = free & problem.inside(x)
+            x, whole_steps = whole, whole_steps + 1
+        else:
+            x = min(_to_the_first_bound(problem, x, step), whole, key=problem.value)
+            free = free & problem.inside(x)
+    return x, free
 
 
 def _newton_step(gram: FloatArray, pull: FloatArray, free: Mask) -> FloatArray:
