@@ -17,13 +17,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
+from l0core.calibration.sharing import filled
 from l0core.calibration.support import Columns, Complement, Positions, Pursuit, Support, gains
 from l0core.errors import InfeasibleBudget
 
 _STEPS = 50  # refits on the way to k units: each adds k / 50
 _ADDITIONS = 3  # times k, and then what is missing is filled up: units may come and go
-_SHARES = 30  # once the fit gains nothing more, a thirtieth of what is missing comes at a time
-_TRACE = 1e-6  # of a ridge, beside columns of length 1
 _LEAST_GAIN = 1e-9  # of the loss
 _LEAST_PULL = 1e-10  # of ||b||: a correlation as small as this is rounding
 
@@ -61,7 +60,9 @@ def pursue(
         search.refit_with(chosen)
         additions -= chosen.size
         report(search.support.kept.size, search.loss)
-    support = _spread(columns, search.support, k, should_stop)
+    support = search.support
+    if support.kept.size < k:
+        support = filled(columns, support, k, should_stop)
     return columns.pursuit(support.fitted(columns, columns.lower[support.kept]))
 
 
@@ -138,18 +139,3 @@ def _spanned(columns: Columns, complement: Complement, units: Positions) -> Floa
         if direction is not None:
             spanned += columns.along(direction) ** 2
     return spanned
-
-
-def _spread(columns: Columns, support: Support, k: int, should_stop: Callable[[], bool]) -> Support:
-    """Add what is missing where the fit gains nothing more: the units that share the weights of the others best.
-
-    With a trace of a ridge the residual is not 0, and a unit's pull is how much of the sum of squares it would take.
-    """
-    while support.kept.size < k:
-        missing = k - support.kept.size
-        support = support.fitted(columns, columns.lower[support.kept], ridge=_TRACE)
-        pull = columns.along(support.residual(columns.goal))
-        pull[support.kept] = -np.inf
-        share = missing if should_stop() else min(missing, max(1, k // _STEPS, missing // _SHARES))
-        support = support.plus(columns, np.sort(np.argsort(-pull, kind="stable")[:share]))
-    return support

@@ -125,13 +125,10 @@ class Support:
         """Give b - A x."""
         return np.asarray(goal - self.columns.T @ self.x)
 
-    def fitted(self, columns: Columns, lower: FloatArray, *, ridge: float = 0.0) -> "Support":
+    def fitted(self, columns: Columns, lower: FloatArray) -> "Support":
         """Fit the weights between `lower` and the units' upper bounds, starting from where they stand."""
-        gram = self.gram + ridge * np.eye(self.kept.size)
-        bounded = BoundedProblem(
-            gram=gram, moment=self.columns @ columns.goal, lower=lower, upper=columns.upper[self.kept]
-        )
-        return replace(self, x=solve(bounded, self.x))
+        moment, upper = self.columns @ columns.goal, columns.upper[self.kept]
+        return replace(self, x=solve(BoundedProblem(gram=self.gram, moment=moment, lower=lower, upper=upper), self.x))
 
 
 class Complement:

@@ -68,7 +68,7 @@ def check(case: Case, found: Pursuit) -> None:
     assert np.allclose(found.residual, case.goal - case.matrix[:, found.kept] @ found.weights, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(seed=seeds)
 def test_it_keeps_exactly_k_units_within_their_bounds_and_all_that_are_required(seed: int) -> None:
     case = random_case(seed)
@@ -82,7 +82,7 @@ def test_told_to_stop_it_still_keeps_exactly_k_units(seed: int) -> None:
     check(case, case.pursue(should_stop=lambda: True))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(seed=seeds)
 def test_the_first_unit_is_the_best_single_one(seed: int) -> None:
     case = random_case(seed)
