@@ -103,7 +103,8 @@ def test_a_long_run_logs_at_most_twenty_epochs(tmp_path: Path) -> None:
 
 def test_a_target_with_an_error_among_its_findings_is_not_achievable(tmp_path: Path) -> None:
     planted = planted_findings()
-    hopeless = set.union(*planted.named.values())
+    doubtful = ("duplicate_targets", "degenerate_target")  # no errors
+    hopeless = set[str]().union(*(named for code, named in planted.named.items() if code not in doubtful))
     artifacts = _written(_result(planted.problem), tmp_path)
     for name, key in (("unified_diagnostics.csv", "target"), ("calibration_log.csv", "target_name")):
         table = _table(artifacts[name].path)
