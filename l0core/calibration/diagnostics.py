@@ -1,4 +1,8 @@
-"""How good a set of weights is: per target, and in a few numbers. Everything in float64."""
+"""How good a set of weights is: per target, and in a few numbers. Everything in float64.
+
+`breakdown` has the fit by any labelling of the targets, `attribution` what the loss is made of, `concentration` how
+the weight is spread. docs/diagnostics.md lists every number.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
+from l0core.calibration.concentration import spread
 from l0core.calibration.problem import CalibrationProblem
 
 
@@ -21,8 +26,11 @@ class TargetFit:
     initial_relative_errors: FloatArray
     relative_errors: FloatArray
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Give one row a target, in the problem's order, as the HTTP surface names them."""
+    def rows(self, prices: FloatArray | None = None) -> Iterator[dict[str, Any]]:
+        """Give one row a target, in the problem's order, as the HTTP surface names them.
+
+        `prices` (Q) are NaN for targets that have none.
+        """
         p = self.problem
         for i, name in enumerate(p.names):
             yield {
@@ -35,7 +43,7 @@ class TargetFit:
                 "abs_relative_error": abs(float(self.relative_errors[i])),
                 "group": None if p.groups is None else int(p.groups[i]),
                 "holdout": bool(p.holdout[i]),
-                "price": None,
+                "price": None if prices is None or not np.isfinite(prices[i]) else float(prices[i]),
             }
 
 
@@ -51,19 +59,9 @@ def target_fit(problem: CalibrationProblem, weights: FloatArray) -> TargetFit:
     )
 
 
-def effective_sample_size(weights: FloatArray) -> float:
-    """Give Kish's (sum w)^2 / sum w^2: how many equally weighted units are worth the same.
-
-    >>> effective_sample_size(np.array([2.0, 2.0, 0.0]))
-    2.0
-    """
-    squares = float(weights @ weights)
-    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
-
-
 def summarise(fit: TargetFit, weights: FloatArray) -> dict[str, Any]:
     """Give the numbers of a finished calibration: fit, held-out fit, and how the weight is spread."""
-    numbers = _errors(fit, ~fit.problem.holdout) | _spread(fit.problem.design_weights, weights)
+    numbers = _errors(fit, ~fit.problem.holdout) | spread(fit.problem.design_weights, weights)
     if fit.problem.holdout.any():
         numbers["holdout"] = _errors(fit, fit.problem.holdout)
     return numbers
@@ -93,28 +91,3 @@ def _within_tolerance(fit: TargetFit, which: NDArray[np.bool_]) -> int | None:
     if fit.problem.tolerances is None:
         return None
     return int((np.abs(fit.relative_errors) <= fit.problem.tolerances)[which].sum())
-
-
-def _spread(design_weights: FloatArray, weights: FloatArray) -> dict[str, Any]:
-    active = weights[weights > 0]
-    effective = effective_sample_size(active)
-    compared = (weights > 0) & (design_weights > 0)
-    g_weights = weights[compared] / design_weights[compared]
-    return {
-        "n_units": int(weights.size),
-        "n_active": int(active.size),
-        "effective_sample_size": effective,
-        "design_effect": active.size / effective if effective else None,
-        "top_1_percent_share": _top_share(active),
-        "max_weight": float(active.max(initial=0.0)),
-        "max_g_weight": float(g_weights.max(initial=0.0)),
-        "weights_total": float(active.sum()),
-        "initial_weights_total": float(design_weights.sum()),
-    }
-
-
-def _top_share(active: FloatArray) -> float | None:
-    if not active.size:
-        return None
-    top = np.sort(active)[-max(1, active.size // 100) :]
-    return float(top.sum() / active.sum())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from l0core import plots
 from l0core.arrays import FloatArray
-from l0core.calibration.diagnostics import effective_sample_size
+from l0core.calibration.concentration import effective_sample_size
 from l0core.plots import Curve, Layout, Pair, counted, percent
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from l0core.arrays import FloatArray
+from l0core.calibration.attribution import loss_parts
 from l0core.calibration.bounds import able_to_meet_the_mass
 from l0core.calibration.budget import choose_exactly
 from l0core.calibration.checkpoint import Identity
@@ -61,6 +62,7 @@ def finish(
     context.report(StageReport(stage="refitting"))
     final = _refitted(objective, chosen, hyperparameters, context)
     context.report(StageReport(stage="evaluating"))
+    found = loss_parts(objective, final, problem.n_targets)
     return CalibrationResult(
         problem=problem,
         options=hyperparameters,
@@ -70,6 +72,9 @@ def finish(
         loss=objective.loss(final),
         selection_loss=objective.loss(chosen),
         checkpoint=context.checkpoints.path if context.checkpoints else None,
+        parts=found.parts,
+        omega_total=found.omega_total,
+        past_cap=found.past_cap,
     )
 
 

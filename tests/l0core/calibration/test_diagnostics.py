@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from l0core.arrays import FloatArray
-from l0core.calibration.diagnostics import effective_sample_size, summarise, target_fit
+from l0core.calibration.concentration import effective_sample_size
+from l0core.calibration.diagnostics import summarise, target_fit
 from l0core.calibration.problem import CalibrationProblem
 from tests.problems import by_hand
 
@@ -41,7 +42,8 @@ def test_a_target_without_a_group_has_none() -> None:
 
 def test_the_summary_is_what_one_computes_by_hand() -> None:
     summary = summarise(target_fit(by_hand(), WEIGHTS), WEIGHTS)
-    held_out = summary.pop("holdout")
+    held_out, quantiles = summary.pop("holdout"), summary.pop("g_weight_quantiles")
+    assert (quantiles["min"], quantiles["p50"], quantiles["max"]) == (1 / 3, 1.0, 1.0)
     assert summary == pytest.approx(
         {
             "n_targets": 2,

@@ -70,6 +70,8 @@ def made(problem: CalibrationProblem, weights: object = None, history: History |
         loss=0.25,
         selection_loss=0.5,
         checkpoint=None,
+        parts=np.zeros(problem.n_targets),
+        omega_total=float(problem.n_targets),
     )
 
 
