@@ -1,14 +1,11 @@
 """The result of a calibration as one page of HTML, and its picture before and after as one SVG.
 
-Self-contained: style inside, no script, nothing loaded. Every text from outside is escaped in one place, `_text`.
+`markup` has the parts a page is made of.
 """
 
 from __future__ import annotations
 
-import html
 import json
-import math
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from l0core import plots
 from l0core.arrays import FloatArray
 from l0core.calibration.concentration import effective_sample_size
+from l0core.calibration.markup import UNKNOWN, first_of, number, page, section, table, text
 from l0core.plots import Curve, Layout, Pair, counted, percent
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ MOST_TARGETS = 500  # rows a browser shows without delay; `unified_diagnostics.c
 _MOST_FINDINGS = 100
 _SEVERITIES = ("error", "warning", "info")
 _LEVELS_PERCENT = (1, 5, 10)
-_UNKNOWN = "–"
 _CHARTS = {  # title: the metrics drawn, with their names in the legend
     "Loss": {"loss": "loss", "data_loss": "data loss"},
     "Absolute relative error, %": {
@@ -42,13 +39,7 @@ _CHARTS = {  # title: the metrics drawn, with their names in the legend
 def report_html(result: CalibrationResult) -> str:
     """Give the page: headline, picture, fit, weights, curves, targets, findings, and what was run."""
     parts = (_headline, _picture, _fit, _curves, _targets, _findings, _run)
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Calibration: {_text(_title(result))}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(part(result) for part in parts)}</main></body></html>\n"
-    )
+    return page(f"Calibration: {_title(result)}", "".join(part(result) for part in parts))
 
 
 def before_after_svg(result: CalibrationResult, *, layout: Layout = plots.WIDE) -> str:
@@ -76,19 +67,19 @@ def _headline(result: CalibrationResult) -> str:
         ("Median abs. relative error", percent(float(np.median(after))), f"{percent(float(np.median(before)))} before"),
         ("Largest abs. relative error", percent(float(after.max())), f"{percent(float(before.max()))} before"),
         ("Targets within 1 %", _within(after, 0.01), f"{_within(before, 0.01)} before"),
-        ("Units kept", _number(n["n_active"]), f"of {n['n_units']:,} ({kept})"),
-        ("Effective sample size", _number(n["effective_sample_size"]), f"design effect {_number(n['design_effect'])}"),
-        ("Largest g-weight", _number(n["max_g_weight"]), "calibrated over survey weight"),
-        ("Epochs", _number(n["epochs"]), f"seed {result.identity.seed}"),
+        ("Units kept", number(n["n_active"]), f"of {n['n_units']:,} ({kept})"),
+        ("Effective sample size", number(n["effective_sample_size"]), f"design effect {number(n['design_effect'])}"),
+        ("Largest g-weight", number(n["max_g_weight"]), "calibrated over survey weight"),
+        ("Epochs", number(n["epochs"]), f"seed {result.identity.seed}"),
     )
-    shown = "".join(f"<div><dt>{_text(a)}</dt><dd>{_text(b)}</dd><dd>{_text(c)}</dd></div>" for a, b, c in tiles)
-    return f'<header><p>Calibration report</p><h1>{_text(_title(result))}</h1></header><dl class="tiles">{shown}</dl>'
+    shown = "".join(f"<div><dt>{text(a)}</dt><dd>{text(b)}</dd><dd>{text(c)}</dd></div>" for a, b, c in tiles)
+    return f'<header><p>Calibration report</p><h1>{text(_title(result))}</h1></header><dl class="tiles">{shown}</dl>'
 
 
 def _picture(result: CalibrationResult) -> str:
     wide, narrow = (before_after_svg(result, layout=layout) for layout in (plots.WIDE, plots.NARROW))
     figure = f'<figure><div class="wide">{wide}</div><div class="narrow">{narrow}</div></figure>'
-    return _section("Before and after", figure)
+    return section("Before and after", figure)
 
 
 def _fit(result: CalibrationResult) -> str:
@@ -96,7 +87,7 @@ def _fit(result: CalibrationResult) -> str:
     tables = [_errors("Targets in the fit", result, ~held_out)]
     if held_out.any():
         tables.append(_errors("Held-out targets", result, held_out))
-    return _section("Fit and weights", f'<div class="beside">{"".join(tables)}{_weights(result)}</div>')
+    return section("Fit and weights", f'<div class="beside">{"".join(tables)}{_weights(result)}</div>')
 
 
 def _errors(name: str, result: CalibrationResult, which: NDArray[np.bool_]) -> str:
@@ -109,7 +100,7 @@ def _errors(name: str, result: CalibrationResult, which: NDArray[np.bool_]) -> s
     ]
     if tolerances is not None:
         rows.append(("Within tolerance", *(_within(errors, tolerances[which]) for errors in both)))
-    return _table(name, ["Abs. relative error", "Survey", "Calibrated"], rows)
+    return table(name, ["Abs. relative error", "Survey", "Calibrated"], rows)
 
 
 def _weights(result: CalibrationResult) -> str:
@@ -122,15 +113,13 @@ def _weights(result: CalibrationResult) -> str:
         ("Largest g-weight", None, n["max_g_weight"]),
         ("Design effect", None, n["design_effect"]),
     ]
-    cells = [(name, _number(before), _number(after)) for name, before, after in rows]
-    return _table("Weights", ["Weights", "Survey", "Calibrated"], cells)
+    cells = [(name, number(before), number(after)) for name, before, after in rows]
+    return table("Weights", ["Weights", "Survey", "Calibrated"], cells)
 
 
 def _curves(result: CalibrationResult) -> str:
     drawn = "".join(f"<figure>{_chart(result, title, names)}</figure>" for title, names in _CHARTS.items())
-    return _section(
-        "Selection, epoch by epoch", f'<p>{_text(_refit_note(result))}</p><div class="charts">{drawn}</div>'
-    )
+    return section("Selection, epoch by epoch", f'<p>{text(_refit_note(result))}</p><div class="charts">{drawn}</div>')
 
 
 def _chart(result: CalibrationResult, title: str, names: dict[str, str]) -> str:
@@ -146,10 +135,10 @@ def _chart(result: CalibrationResult, title: str, names: dict[str, str]) -> str:
 
 def _refit_note(result: CalibrationResult) -> str:
     if not result.options.refit:
-        return f"The weights are those of the last epoch; their loss is {_number(result.loss)}."
+        return f"The weights are those of the last epoch; their loss is {number(result.loss)}."
     return (
         "The curves end where the gates have chosen the units. The refit then fits the weights of those units: "
-        f"the loss goes from {_number(result.selection_loss)} to {_number(result.loss)}."
+        f"the loss goes from {number(result.selection_loss)} to {number(result.loss)}."
     )
 
 
@@ -160,14 +149,14 @@ def _targets(result: CalibrationResult) -> str:
     rows = [
         (
             pairs[i].label,
-            *(_number(float(column[i])) for column in (problem.targets, fit.initial_estimates, fit.estimates)),
+            *(number(float(column[i])) for column in (problem.targets, fit.initial_estimates, fit.estimates)),
             percent(pairs[i].before, signed=True),
             percent(pairs[i].after, signed=True),
         )
         for i in order
     ]
-    name = _first("Worst first", len(rows), problem.n_targets, "unified_diagnostics.csv")
-    return _section("Targets", _table(name, columns, rows))
+    name = first_of("Worst first", len(rows), problem.n_targets, "unified_diagnostics.csv")
+    return section("Targets", table(name, columns, rows))
 
 
 def _findings(result: CalibrationResult) -> str:
@@ -175,8 +164,8 @@ def _findings(result: CalibrationResult) -> str:
     if not found:
         return ""
     rows = [(f.severity, f.code, f.message) for f in found[:_MOST_FINDINGS]]
-    name = _first("Most severe first", len(rows), len(found), "calibration_diagnostics.json")
-    return _section("Findings", _table(name, ["Severity", "Code", "Finding"], rows, kind="prose"))
+    name = first_of("Most severe first", len(rows), len(found), "calibration_diagnostics.json")
+    return section("Findings", table(name, ["Severity", "Code", "Finding"], rows, kind="prose"))
 
 
 def _run(result: CalibrationResult) -> str:
@@ -188,9 +177,9 @@ def _run(result: CalibrationResult) -> str:
         ("Seed", str(identity.seed)),
         ("Engine", identity.engine),
     ]
-    about = _table("Problem and engine", ["What", "Value"], facts, kind="prose")
-    settings = _table("Hyperparameters", ["Name", "Value", "Default"], _settings(result), kind="prose")
-    return _section("What was run", f"<p>Enough to run it again, bit for bit on the CPU.</p>{about}{settings}")
+    about = table("Problem and engine", ["What", "Value"], facts, kind="prose")
+    settings = table("Hyperparameters", ["Name", "Value", "Default"], _settings(result), kind="prose")
+    return section("What was run", f"<p>Enough to run it again, bit for bit on the CPU.</p>{about}{settings}")
 
 
 def _settings(result: CalibrationResult) -> list[tuple[str, str, str]]:
@@ -223,97 +212,7 @@ def _within(errors: FloatArray, limit: float | FloatArray) -> str:
     return f"{int((errors <= limit).sum()):,} of {errors.size:,}"
 
 
-def _first(order: str, shown: int, of: int, file: str) -> str:
-    """Give the name of a table that may be cut, saying where the rest is."""
-    return order if shown == of else f"{order}: {shown:,} of {of:,}; all are in {file}"
-
-
-def _number(value: float | None) -> str:
-    """Give a number with four significant digits, all digits of its whole part, and no idle zeros."""
-    if value is None or not math.isfinite(value):
-        return _UNKNOWN
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e15:
-        return plots.short_number(value)
-    decimals = 3 - math.floor(math.log10(abs(value)))
-    text = f"{value:,.{max(0, decimals)}f}".replace("-", "−")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _setting(value: Any) -> str:
     if value is None or value == {}:
-        return _UNKNOWN
+        return UNKNOWN
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _text(value: str) -> str:
-    return html.escape(value)
-
-
-def _section(heading: str, content: str) -> str:
-    return f"<section><h2>{_text(heading)}</h2>{content}</section>"
-
-
-def _table(name: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "numbers") -> str:
-    """Give a table that scrolls by itself; the first cell of a row is its heading."""
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in columns)
-    body = "".join(_row(row) for row in rows)
-    return (
-        f'<div class="scroll" role="region" aria-label="{_text(name)}" tabindex="0"><table class="{kind}">'
-        f"<caption>{_text(name)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _row(cells: Sequence[str]) -> str:
-    first, *others = cells
-    values = "".join(f"<td>{_text(cell)}</td>" for cell in others)
-    return f'<tr><th scope="row"><bdi>{_text(first)}</bdi></th>{values}</tr>'
-
-
-def _colours(theme: plots.Theme, ground: str, edge: str) -> str:
-    return (
-        f":root{{--paper:{theme.paper};--ink:{theme.ink};--accent:{theme.series[0]};--ground:{ground};--edge:{edge}}}"
-    )
-
-
-_STYLE = (
-    _colours(plots.LIGHT, "#f4f6f9", "#dce1e9")
-    + f"@media (prefers-color-scheme:dark){{{_colours(plots.DARK, '#0e1218', '#2b323d')}}}"
-    + """
-*{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);
-  font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
-main{max-width:1120px;margin:0 auto;padding:32px 20px 64px}
-header p{margin:0;color:var(--accent);font-weight:600}
-h1{margin:4px 0 24px;font-size:clamp(22px,4vw,32px);line-height:1.2}
-h2{margin:40px 0 12px;font-size:19px}
-p{margin:0 0 12px;max-width:75ch}
-.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:12px;margin:0}
-.tiles div,figure,.scroll{background:var(--paper);border:1px solid var(--edge);border-radius:10px}
-.tiles div{padding:14px 16px}
-dt,.tiles dd+dd{font-size:13px;opacity:.75}
-dd{margin:0}
-dt+dd{font-size:25px;font-weight:650;line-height:1.35;font-variant-numeric:tabular-nums}
-figure{margin:0;overflow:hidden}
-.plot{display:block;margin:0 auto;max-width:100%;height:auto}
-.wide{padding:8px 16px}
-.narrow{display:none}
-.beside,.charts{display:grid;align-items:start;grid-template-columns:repeat(auto-fit,minmax(min(100%,310px),1fr));gap:12px}
-.charts .plot,.wide .plot,.narrow .plot{width:100%}
-.scroll{overflow:auto;max-height:75vh;margin-bottom:12px}
-caption{padding:10px 14px 4px;text-align:left;font-weight:600;color:var(--accent)}
-table{border-collapse:separate;border-spacing:0;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:7px 14px;border-bottom:1px solid var(--edge);text-align:left;white-space:nowrap}
-thead th{position:sticky;top:0;background:var(--paper);font-size:13px}
-tbody th{font-weight:500;white-space:normal;min-width:130px;max-width:420px;overflow-wrap:anywhere}
-tbody tr:last-child>*{border-bottom:0}
-.numbers th+th,.numbers td{text-align:right}
-.beside th,.beside td{padding:7px 10px}.beside caption{padding:10px 10px 4px}
-.prose td{white-space:normal;overflow-wrap:anywhere}
-@media (max-width:640px){main{padding:20px 12px 48px}.wide{display:none}.narrow{display:block}
-  .tiles{grid-template-columns:1fr 1fr}.tiles div{padding:10px 12px}dt+dd{font-size:20px}th,td{padding:6px 10px}
-  tbody th{min-width:120px}}
-@media print{.scroll{max-height:none;overflow:visible}body{background:none}}
-"""
-)
