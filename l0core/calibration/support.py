@@ -60,6 +60,17 @@ class Columns:
         length = np.where(square > 0, np.sqrt(square), 1.0)
         return cls(rows=rows, goal=goal, length=length, lower=lower * length, upper=upper * length, required=required)
 
+    def among(self, units: Positions) -> "Columns":
+        """Give these units alone."""
+        return Columns(
+            rows=self.rows[units],
+            goal=self.goal,
+            length=self.length[units],
+            lower=self.lower[units],
+            upper=self.upper[units],
+            required=self.required[units],
+        )
+
     def along(self, direction: FloatArray) -> FloatArray:
         """Give a_j'v for every unit (row), and each v where `direction` has several columns."""
         return np.asarray((self.rows @ direction).T / self.length).T

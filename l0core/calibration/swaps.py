@@ -23,10 +23,12 @@ from l0core.calibration.support import Columns, Positions, Pursuit, Support, gai
 
 _PAIRS = 2**21  # that are looked at in a round, where that is more than those of
 _LEAVERS = 64  # the units whose leaving costs least
+_FEW = 2**15  # units that are all looked at as coming
+_NEAREST = 64  # of more than that, for each that leaves
 _BREADTH = 8  # directions that are multiplied with the matrix at a time: some 32 N numbers of memory
 _AT_ONCE = 8
 _ALONE = 16  # exchanges tried one by one before the search ends
-_WORTHWHILE = 1e-6  # of the loss
+_WORTHWHILE = 1e-4  # of the loss
 _EXACT = 1e-24  # of ||b||^2: nothing is left to gain
 
 
@@ -128,11 +130,12 @@ def _promising(columns: Columns, support: Support) -> _Exchanges:
     leaving = _leaving(columns, support, residual)
     count = max(_LEAVERS, _PAIRS // columns.length.size)
     out = np.argsort(leaving.rise, kind="stable")[:count]
-    units, fall = _best_to_come(columns, support, leaving, residual, out)
+    candidates = _candidates(columns, support, leaving, residual, out)
+    best, fall = _best_to_come(columns.among(candidates), support, leaving, residual, out)
     ranked = np.argsort(-fall, kind="stable")
     ranked = ranked[fall[ranked] > _WORTHWHILE * float(residual @ residual)]
-    first = np.sort(np.unique(units[ranked], return_index=True)[1])
-    return _Exchanges(out=out[ranked[first]], units=units[ranked[first]])
+    first = np.sort(np.unique(best[ranked], return_index=True)[1])
+    return _Exchanges(out=out[ranked[first]], units=candidates[best[ranked[first]]])
 
 
 def _leaving(columns: Columns, support: Support, residual: FloatArray) -> _Leaving:
@@ -151,18 +154,32 @@ def _leaving(columns: Columns, support: Support, residual: FloatArray) -> _Leavi
     return _Leaving(free=free, parts=parts, square=square, rise=np.where(columns.required[kept], np.inf, rise))
 
 
+def _candidates(
+    columns: Columns, support: Support, leaving: _Leaving, residual: FloatArray, out: Positions
+) -> Positions:
+    """Give the units looked at: all that are not kept, or of many those pulled most once a unit has left."""
+    open_ = np.ones(columns.length.size, dtype=np.bool_)
+    open_[support.kept] = False
+    if open_.sum() <= _FEW:
+        return np.flatnonzero(open_)
+    near = np.zeros_like(open_)
+    for i in out:
+        left = residual + support.x[i] * (support.columns.T @ leaving.parts[:, i])
+        pull = np.where(open_, columns.along(left), -np.inf)
+        near[np.argpartition(-pull, _NEAREST)[:_NEAREST]] = True
+    return np.flatnonzero(near & open_)
+
+
 def _best_to_come(
     columns: Columns, support: Support, leaving: _Leaving, residual: FloatArray, out: Positions
 ) -> tuple[Positions, FloatArray]:
-    """Give for each unit that leaves the best one to come, and the fall of the loss."""
+    """Give for each unit that leaves the best of the candidates `columns`, and the fall of the loss."""
     pull, newness = columns.along(residual), _newness(columns, support, leaving)
-    units, fall = np.empty(out.size, dtype=np.intp), np.empty(out.size)
-    for chunk in _chunks(out.size):
+    best, fall = np.zeros(out.size, dtype=np.intp), np.full(out.size, -np.inf)
+    for chunk in _chunks(out.size if pull.size else 0):
         falls = _falls(columns, support, leaving, out[chunk], pull, newness)
-        falls[support.kept] = -np.inf
-        units[chunk] = np.argmax(falls, axis=0)
-        fall[chunk] = np.max(falls, axis=0)
-    return units, fall
+        best[chunk], fall[chunk] = np.argmax(falls, axis=0), np.max(falls, axis=0)
+    return best, fall
 
 
 def _chunks(count: int) -> Iterator[slice]:

@@ -102,7 +102,7 @@ def _best_exchange(case: Case, before: Pursuit) -> float:
 def test_where_it_ends_no_single_exchange_helps(seed: int) -> None:
     case = _small(seed)
     after = _swapped(case, _any_units(case, seed))
-    assert after.loss <= _best_exchange(case, after) * (1 + 1e-5)
+    assert after.loss <= _best_exchange(case, after) * (1 + 2e-4)
 
 
 def _households(seed: int) -> Case:
@@ -142,13 +142,13 @@ def test_told_to_stop_it_looks_at_no_pair(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_few_units_that_cost_least_to_lose_hold_some_of_the_gain(
+def test_a_short_list_of_units_that_leave_and_come_holds_some_of_the_gain(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = _households(seed)
     before = _any_units(case, seed)
-    monkeypatch.setattr(module, "_PAIRS", 0)
-    monkeypatch.setattr(module, "_LEAVERS", 4)
+    for name, value in {"_PAIRS": 0, "_LEAVERS": 4, "_FEW": 0, "_NEAREST": 10}.items():
+        monkeypatch.setattr(module, name, value)
     assert _swapped(case, before).loss < 0.5 * before.loss
 
 
