@@ -68,8 +68,8 @@ def same_support(matrix: sp.csr_array, rows: RowFacts, *, profile: bool = False)
 def alike_targets(problem: "CalibrationProblem", rows: RowFacts) -> Iterator[Finding]:
     """Give each target that repeats an earlier one: an error where their totals contradict one another."""
     for pair in sorted(alike(problem.matrix, rows), key=lambda pair: pair.second):
-        implied = pair.factor * problem.targets[pair.first]
-        apart = _apart(float(problem.targets[pair.second]), float(implied))
+        first, second = (float(problem.targets[i]) for i in (pair.first, pair.second))
+        apart = _apart(second, pair.factor * first)
         yield _conflict(problem, pair, apart) if apart > _TOTALS_AGREE else _repeated(problem, pair)
 
 
@@ -87,7 +87,7 @@ def constant_ratio(numerators: FloatArray, denominators: FloatArray) -> float | 
     >>> constant_ratio(np.array([3.0, 6.0]), np.array([1.0, 2.0])), constant_ratio(np.ones(2), np.array([1.0, 2.0]))
     (3.0, None)
     """
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         ratios = numerators / denominators
         factor = float(ratios[np.argmax(np.abs(denominators))])
         is_constant = bool((np.abs(ratios - factor) <= ENTRIES_AGREE * abs(factor)).all())
@@ -96,7 +96,9 @@ def constant_ratio(numerators: FloatArray, denominators: FloatArray) -> float | 
 
 def _apart(total: float, implied: float) -> float:
     largest = max(abs(total), abs(implied))
-    return abs(total - implied) / largest if np.isfinite(largest) and largest > 0 else 0.0
+    if not largest:
+        return 0.0
+    return abs(total / largest - implied / largest) if np.isfinite(largest) else 1.0
 
 
 def _repeated(problem: "CalibrationProblem", pair: Alike) -> Finding:

@@ -81,8 +81,9 @@ def proof(box: Box, multipliers: FloatArray) -> tuple[float, float]:
 def certificate(box: Box, rows: Rows) -> Certificate | None:
     """Give the proof of the widest gap among some rows, None where they can be met together (to 1e-6) or it fails."""
     part = box.rows(rows)
-    multipliers = _widest(part)
-    return None if multipliers is None else _checked(part, rows, multipliers)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # such numbers end in no proof
+        multipliers = _widest(part)
+        return None if multipliers is None else _checked(part, rows, multipliers)
 
 
 def shortened(box: Box, found: Certificate, *, share: float = 0.5) -> Certificate:
@@ -110,7 +111,7 @@ def _checked(part: Box, rows: Rows, multipliers: FloatArray) -> Certificate | No
     few, v = part.rows(kept), multipliers[kept]
     limit, needed = proof(few, v)
     gap = (needed - limit) / float(np.abs(v) @ few.tolerance)
-    if not gap > MEETS:
+    if not MEETS < gap < np.inf:
         return None
     return Certificate(rows=rows[kept], multipliers=v, limit=limit, needed=needed, gap=gap)
 
@@ -139,31 +140,55 @@ def _first_columns(part: Box) -> Rows:
 def _wanted(part: Box, multipliers: FloatArray, columns: Rows) -> Rows:
     """Give the columns, not there yet, whose weight would narrow the gap most."""
     slopes, sizes = _slopes(part, multipliers), np.asarray(abs(part.matrix).T @ np.abs(multipliers))
-    with np.errstate(invalid="ignore"):
-        steepness = np.where((slopes > 0) & (part.upper > part.lower), slopes / sizes, 0.0)
+    steepness = np.where((slopes > 0) & (part.upper > part.lower), slopes / sizes, 0.0)
     steepness[columns] = 0.0
     steepest = np.argsort(-steepness, kind="stable")[:_MORE_COLUMNS]
     return steepest[steepness[steepest] > 0]
 
 
 def _against_some(part: Box, columns: Rows) -> FloatArray | None:
-    """Solve min t over the columns' weights, the others at their lower bounds; gives dt/db, None where t is next to 0.
+    """Give the dual of the smallest t over the columns' weights, the others at their lower bounds: dt/db.
 
-    Rows are divided by their tolerance and columns by their largest entry, so that the solver sees numbers near 1.
+    None where t is next to 0, or the numbers are beyond what a solver can take.
     """
-    scaled = sp.diags_array(1 / part.tolerance) @ part.matrix[:, columns]
-    sizes = abs(scaled).max(axis=0).toarray().ravel()
-    dense = (scaled / sizes).toarray()
-    fixed = part.lower.copy()
-    fixed[columns] = 0.0
-    goal = (part.goal - part.matrix @ fixed) / part.tolerance
-    lower, upper = ((bound[columns] * sizes).tolist() for bound in (part.lower, part.upper))
-    ones = np.ones((goal.size, 1))
+    near_one = _near_one(part, columns)
+    if not (np.isfinite(near_one.matrix).all() and np.isfinite(near_one.goal).all()):
+        return None
+    dual = _dual(near_one)
+    return dual / part.tolerance if dual.any() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NearOne:
+    """A part of a box with rows divided by their tolerance and columns by their largest entry."""
+
+    matrix: FloatArray
+    goal: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+
+def _near_one(part: Box, columns: Rows) -> _NearOne:
+    rest = part.lower.copy()
+    rest[columns] = 0.0
+    scaled = part.matrix[:, columns].toarray() / part.tolerance[:, None]
+    sizes = np.abs(scaled).max(axis=0)
+    return _NearOne(
+        matrix=scaled / sizes,
+        goal=(part.goal - part.matrix @ rest) / part.tolerance,
+        lower=part.lower[columns] * sizes,
+        upper=part.upper[columns] * sizes,
+    )
+
+
+def _dual(box: _NearOne) -> FloatArray:
+    """Solve min t with |A w - b| <= t over the box and give dt/db; 0 where t is next to 0 or the solver fails."""
+    ones = np.ones((box.goal.size, 1))
     solved = linprog(
-        np.append(np.zeros(columns.size), 1.0),
-        A_ub=np.block([[-dense, -ones], [dense, -ones]]),
-        b_ub=np.concatenate([-goal, goal]),
-        bounds=[*zip(lower, upper, strict=True), (0.0, None)],
+        np.append(np.zeros(box.lower.size), 1.0),
+        A_ub=np.block([[-box.matrix, -ones], [box.matrix, -ones]]),
+        b_ub=np.concatenate([-box.goal, box.goal]),
+        bounds=[*zip(box.lower.tolist(), box.upper.tolist(), strict=True), (0.0, None)],
         method="highs",
         options={
             "dual_feasibility_tolerance": _DUAL_TOLERANCE,
@@ -171,7 +196,7 @@ def _against_some(part: Box, columns: Rows) -> FloatArray | None:
         },
     )
     if solved.fun is None or solved.fun <= MEETS:
-        return None
+        return np.zeros(box.goal.size)
     below, above = np.split(np.asarray(solved.ineqlin.marginals), 2)
-    multipliers: FloatArray = (above - below) / part.tolerance
-    return multipliers
+    dual: FloatArray = above - below
+    return dual

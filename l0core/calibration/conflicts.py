@@ -141,8 +141,8 @@ def _ratios(matrix: sp.csr_array, totals: FloatArray, group: Rows) -> Iterator[_
 
 def _spread(entries: FloatArray, total: float) -> float:
     """Give largest over smallest entry, 1 for a count; infinite for a row that nothing can be divided by."""
-    low, high = entries.min(), entries.max()
-    return float(high / low) if low > 0 and total > 0 else np.inf
+    low, high = float(entries.min()), float(entries.max())
+    return high / low if low > 0 and total > 0 else np.inf
 
 
 def _impossible(matrix: sp.csr_array, totals: FloatArray, above: int, below: int) -> Iterator[_Ratio]:

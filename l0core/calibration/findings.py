@@ -69,17 +69,16 @@ def _degenerate(problem: CalibrationProblem, rows: RowFacts) -> Iterator[Finding
 
     The second says something only of a target of one unit, whose total is that unit's share: it may be lowered.
     """
-    size = np.abs(problem.targets)
-    for i in np.flatnonzero((size > 0) & (size < rows.smallest_share) & (size < rows.shares / 2)):
-        share = rows.smallest_share[i]
+    size, share = np.abs(problem.targets), rows.smallest_share
+    for i in np.flatnonzero((size > 0) & (size < share) & (size < rows.shares / 2) & np.isfinite(share)):
         yield Finding(
             code="degenerate_target",
             severity="warning",
             target=problem.names[i],
             index=int(i),
             message=f"target '{problem.names[i]}' is {shown(problem.targets[i])}; a single unit brings at least "
-            f"{shown(share)} under the design weights: hardly any can carry weight there",
-            value=float(share),
+            f"{shown(share[i])} under the design weights: hardly any can carry weight there",
+            value=float(share[i]),
         )
 
 

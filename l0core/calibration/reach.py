@@ -40,7 +40,8 @@ def reach(matrix: sp.csr_array, lower: FloatArray, upper: FloatArray) -> Reach:
     >>> totals.low.tolist(), totals.high.tolist()
     ([-inf], [3.0])
     """
-    parts = [_reach(matrix, lower, upper, begin, end) for begin, end in runs_of_rows(matrix.indptr)]
+    with np.errstate(over="ignore", invalid="ignore"):  # an end beyond the largest float is none
+        parts = [_reach(matrix, lower, upper, begin, end) for begin, end in runs_of_rows(matrix.indptr)]
     return Reach(**{each.name: np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Reach)})
 
 
@@ -93,15 +94,18 @@ def _signed(matrix: sp.csr_array, begin: int, end: int, sign: int) -> sp.csr_arr
 def _outside(problem: "CalibrationProblem", ends: Reach) -> Iterator[Finding]:
     y = problem.targets
     hopeless = ((y > 0) & ~ends.positive) | ((y < 0) & ~ends.negative)
-    above = _beyond(y - ends.high, ends.high_size, y) & ~hopeless
-    below = _beyond(ends.low - y, ends.low_size, y) & ~hopeless
+    with np.errstate(over="ignore", invalid="ignore"):
+        over, under = y - ends.high, ends.low - y
+    above = _beyond(over, ends.high_size, y) & ~hopeless
+    below = _beyond(under, ends.low_size, y) & ~hopeless
     for i in np.flatnonzero(above | below):
         yield _finding(problem, int(i), float(ends.high[i] if above[i] else ends.low[i]), at_most=bool(above[i]))
 
 
 def _beyond(by: FloatArray, made_of: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
     """Say where a total is missed by more than rounding; an infinite end is never passed."""
-    beyond: NDArray[np.bool_] = np.isfinite(made_of) & (by > _ROUNDING * (made_of + np.abs(y)))
+    with np.errstate(over="ignore"):
+        beyond: NDArray[np.bool_] = np.isfinite(made_of) & (by > _ROUNDING * (made_of + np.abs(y)))
     return beyond
 
 

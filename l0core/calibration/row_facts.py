@@ -42,8 +42,9 @@ def row_facts(matrix: sp.csr_array, design_weights: FloatArray) -> RowFacts:
     ([2.0, 4.0, 1.0], True)
     """
     held = _nothing(matrix.shape[0])
-    for begin, end in runs_of_rows(matrix.indptr):
-        _fill(held, matrix, design_weights, begin, end)
+    with np.errstate(over="ignore", under="ignore"):  # a share beyond the largest float is infinite
+        for begin, end in runs_of_rows(matrix.indptr):
+            _fill(held, matrix, design_weights, begin, end)
     return held
 
 

@@ -211,3 +211,14 @@ def test_a_long_set_names_its_first_targets_only() -> None:
     assert found is not None
     assert found.message.startswith("these 10 targets cannot be met together: 't9' - ")
     assert "and terms of 4 more is at most 0" in found.message
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**31))
+def test_numbers_beyond_any_solver_prove_nothing_and_break_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    q, n = (int(size) for size in rng.integers(1, 6, 2))
+    dense = rng.choice([0.0, 1.0, 5e-324, 1e308, -1e308, 3.0], size=(q, n))
+    upper = np.where(rng.random(n) < 0.5, np.inf, 1e308)
+    found = _set(dense, rng.choice([5e-324, 1.0, 1e308, 0.0], size=q), np.zeros(n), upper, np.ones(q))
+    assert found is None or np.isfinite(found.value or 0.0)

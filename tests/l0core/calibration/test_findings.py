@@ -1,5 +1,6 @@
 """Structural findings: what is planted is named, and nothing else is."""
 
+import json
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0core.calibration import findings
+from l0core.calibration.conflicts import ratio_conflicts
 from l0core.calibration.findings import selection_bytes
 from l0core.calibration.problem import CalibrationProblem
 from l0core.matrices import Coo
@@ -147,3 +149,17 @@ def test_memory_is_told_where_it_is_large(monkeypatch: pytest.MonkeyPatch) -> No
 def test_beyond_two_bytes_a_row_s_number_takes_four() -> None:
     sizes = SimpleNamespace(n_targets=70_000, n_units=5_000_000, nnz=100_000_000)
     assert selection_bytes(cast("CalibrationProblem", sizes)) == int(1.2 * (8e8 + 4e7)) + 320_000_000
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_the_largest_and_smallest_numbers_give_findings_that_are_json(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    q, n = rng.integers(1, 6, 2)
+    matrix = rng.choice([0, 1, -1, 5e-324, 1e308, -1e308, 1e-300, 3, 0.1], size=(q, n))
+    weights = rng.choice([1, 1e308, 5e-324, 2.0], size=n)
+    bounds = {"lower": rng.choice([0, 1e-300, 1.0], size=n), "upper": rng.choice([1.0, 1e308, np.inf], size=n)}
+    targets = rng.choice([0, 1, -1, 1e308, 5e-324, -1e308, 7.0], size=q)
+    problem = CalibrationProblem.build(matrix, targets, initial_weights=weights, weight_bounds=bounds)
+    for finding in (*problem.findings, *ratio_conflicts(problem)):
+        json.dumps(finding.model_dump(), allow_nan=False)
