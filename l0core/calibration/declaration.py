@@ -30,7 +30,7 @@ KIND = Kind(
         "calibration_weights.npy": "N float64 weights, zeros included",
         "calibration_log.csv": "every target at the epochs that were kept",
         "unified_diagnostics.csv": "every target at the end",
-        "calibration_diagnostics.json": "the summary and the findings",
+        "calibration_diagnostics.json": "the summary, what the loss is made of by target and group, and the findings",
         "run_config.json": "what was run: problem, hyperparameters, seed, versions",
         "report.html": "the result as one self-contained page",
         "checkpoint.safetensors": "the state of the selection at its end",

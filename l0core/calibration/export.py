@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from l0core.calibration.attribution import attribution, largest
 from l0core.calibration.report import report_html
 from l0core.kind import Artifact
 from l0core.plain import plain
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from l0core.calibration.result import CalibrationResult
 
 
+MOST_TARGETS = 50  # of those that add most to the loss
+MOST_GROUPS = 200
+MOST_PAST_CAP = 100
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -98,7 +102,7 @@ def _checkpoint(result: CalibrationResult, folder: Path) -> list[Artifact]:
 
 
 def _achievable(result: CalibrationResult) -> list[bool]:
-    doubted = {finding.index for finding in result.problem.findings if finding.severity == "error"}
+    doubted = {finding.index for finding in result.all_findings if finding.severity == "error"}
     return [i not in doubted for i in range(result.problem.n_targets)]
 
 
@@ -136,5 +140,21 @@ def _diagnostics_rows(result: CalibrationResult) -> Iterable[tuple[object, ...]]
 
 
 def _diagnostics(result: CalibrationResult) -> dict[str, Any]:
-    findings = [finding.model_dump() for finding in result.problem.findings]
-    return {"summary": result.summary, "findings": findings, "problem_sha256": result.problem.sha256}
+    rows = list(result.target_rows())
+    return {
+        "summary": result.summary,
+        "attribution": attribution(result.parts, rows, most=MOST_TARGETS),
+        "by_group": result.by_group(MOST_GROUPS),
+        "past_cap": _past_cap(result, rows),
+        "findings": [finding.model_dump() for finding in result.all_findings],
+        "problem_sha256": result.problem.sha256,
+    }
+
+
+def _past_cap(result: CalibrationResult, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Give the targets that are given up, the farthest away first."""
+    if result.past_cap is None:
+        return None
+    shown = largest(np.where(result.past_cap, np.abs(result.fit.relative_errors), 0.0), MOST_PAST_CAP)
+    count = int(result.past_cap.sum())
+    return {"n_targets": count, "targets": [rows[i] for i in shown], "n_left_out": count - int(shown.size)}

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from l0core import plots
 from l0core.arrays import FloatArray
-from l0core.calibration.concentration import effective_sample_size
+from l0core.calibration.concentration import design_effect, effective_sample_size, top_share
+from l0core.calibration.loss_report import composition, dearest, loss_table
 from l0core.calibration.markup import UNKNOWN, first_of, number, page, section, table, text
 from l0core.plots import Curve, Layout, Pair, counted, percent
 
@@ -25,6 +26,7 @@ MOST_TARGETS = 500  # rows a browser shows without delay; `unified_diagnostics.c
 _MOST_FINDINGS = 100
 _SEVERITIES = ("error", "warning", "info")
 _LEVELS_PERCENT = (1, 5, 10)
+_SHOWN = (("p5", "5 %"), ("p50", "median"), ("p95", "95 %"), ("max", "largest"))  # of the quantiles
 _CHARTS = {  # title: the metrics drawn, with their names in the legend
     "Loss": {"loss": "loss", "data_loss": "data loss"},
     "Absolute relative error, %": {
@@ -37,8 +39,8 @@ _CHARTS = {  # title: the metrics drawn, with their names in the legend
 
 
 def report_html(result: CalibrationResult) -> str:
-    """Give the page: headline, picture, fit, weights, curves, targets, findings, and what was run."""
-    parts = (_headline, _picture, _fit, _curves, _targets, _findings, _run)
+    """Give the page: headline, picture, fit, weights, loss, prices, curves, targets, findings, and what was run."""
+    parts = (_headline, _picture, _fit, composition, dearest, _findings, _curves, _targets, _run)
     return page(f"Calibration: {_title(result)}", "".join(part(result) for part in parts))
 
 
@@ -87,7 +89,9 @@ def _fit(result: CalibrationResult) -> str:
     tables = [_errors("Targets in the fit", result, ~held_out)]
     if held_out.any():
         tables.append(_errors("Held-out targets", result, held_out))
-    return section("Fit and weights", f'<div class="beside">{"".join(tables)}{_weights(result)}</div>')
+    return section(
+        "Fit and weights", f'<div class="beside">{"".join(tables)}{_weights(result)}{loss_table(result)}</div>'
+    )
 
 
 def _errors(name: str, result: CalibrationResult, which: NDArray[np.bool_]) -> str:
@@ -110,11 +114,19 @@ def _weights(result: CalibrationResult) -> str:
         ("Effective sample size", effective_sample_size(design), n["effective_sample_size"]),
         ("Sum", n["initial_weights_total"], n["weights_total"]),
         ("Largest", float(design.max()), n["max_weight"]),
-        ("Largest g-weight", None, n["max_g_weight"]),
-        ("Design effect", None, n["design_effect"]),
+        ("Design effect", design_effect(design), n["design_effect"]),
+        ("Heaviest 1 %, share in %", _in_percent(top_share(design)), _in_percent(n["top_1_percent_share"])),
+        *(
+            (f"G-weight, {name}", None, n["g_weight_quantiles"] and n["g_weight_quantiles"][key])
+            for key, name in _SHOWN
+        ),
     ]
     cells = [(name, number(before), number(after)) for name, before, after in rows]
     return table("Weights", ["Weights", "Survey", "Calibrated"], cells)
+
+
+def _in_percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _curves(result: CalibrationResult) -> str:
@@ -160,7 +172,7 @@ def _targets(result: CalibrationResult) -> str:
 
 
 def _findings(result: CalibrationResult) -> str:
-    found = sorted(result.problem.findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+    found = sorted(result.all_findings, key=lambda finding: _SEVERITIES.index(finding.severity))
     if not found:
         return ""
     rows = [(f.severity, f.code, f.message) for f in found[:_MOST_FINDINGS]]

@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
-from l0core.arrays import FloatArray
-from l0core.calibration.concentration import effective_sample_size
 from l0core.calibration.diagnostics import summarise, target_fit
 from l0core.calibration.problem import CalibrationProblem
 from tests.problems import by_hand
@@ -33,6 +28,11 @@ def test_every_target_has_one_row_with_the_numbers_of_the_http_surface() -> None
     assert [row["name"] for row in rows] == ["people", "income", "children"]
     assert [row["holdout"] for row in rows] == [False, True, False]
     assert [row["relative_error"] for row in rows] == pytest.approx([-0.2, -0.2, -0.5])
+
+
+def test_a_price_is_given_where_there_is_one() -> None:
+    rows = target_fit(by_hand(), WEIGHTS).rows(np.array([0.25, np.nan, -3.0]))
+    assert [row["price"] for row in rows] == [0.25, None, -3.0]
 
 
 def test_a_target_without_a_group_has_none() -> None:
@@ -108,38 +108,8 @@ def test_without_tolerances_or_held_out_targets_there_is_nothing_to_say_of_them(
     assert "holdout" not in summary
 
 
-def test_a_g_weight_is_only_taken_where_there_was_a_design_weight() -> None:
-    problem = CalibrationProblem.build([[1.0, 1.0]], [1.0], initial_weights=[2.0, 0.0])
-    weights = np.array([5.0, 9.0])
-    assert summarise(target_fit(problem, weights), weights)["max_g_weight"] == 2.5
-
-
 def test_weights_of_nothing_but_zeros_have_a_summary() -> None:
     problem = CalibrationProblem.build([[1.0, 1.0]], [1.0])
     summary = summarise(target_fit(problem, np.zeros(2)), np.zeros(2))
     assert (summary["n_active"], summary["effective_sample_size"], summary["max_g_weight"]) == (0, 0.0, 0.0)
     assert (summary["design_effect"], summary["top_1_percent_share"]) == (None, None)
-
-
-@pytest.mark.parametrize(("size", "share"), [(50, 1 / 50), (100, 1 / 100), (250, 2 / 250), (1000, 10 / 1000)])
-def test_of_equal_weights_the_top_percent_holds_a_percent_or_one_unit(size: int, share: float) -> None:
-    problem = CalibrationProblem.build(np.ones((1, size)), [1.0])
-    weights = np.full(size, 3.0)
-    assert summarise(target_fit(problem, weights), weights)["top_1_percent_share"] == pytest.approx(share)
-
-
-@given(n=st.integers(1, 50), m=st.integers(0, 50), a=st.floats(0.01, 100), b=st.floats(0.01, 100))
-def test_the_effective_size_of_two_kinds_of_weights_is_the_closed_form(n: int, m: int, a: float, b: float) -> None:
-    weights = np.concatenate([np.full(n, a), np.full(m, b)])
-    assert effective_sample_size(weights) == pytest.approx((n * a + m * b) ** 2 / (n * a**2 + m * b**2))
-
-
-@given(weights=npst.arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-3, 1e3)), factor=st.floats(0.01, 100))
-def test_the_effective_size_is_from_one_to_the_count_and_knows_no_unit(weights: FloatArray, factor: float) -> None:
-    size = effective_sample_size(weights)
-    assert 1 - 1e-9 <= size <= weights.size * (1 + 1e-9)
-    assert effective_sample_size(factor * weights) == pytest.approx(size)
-
-
-def test_no_weight_is_no_effective_size() -> None:
-    assert effective_sample_size(np.zeros(3)) == 0.0

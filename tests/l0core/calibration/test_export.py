@@ -1,19 +1,22 @@
 """The files of a calibration: the names and columns that are promised, and nothing that bites whoever opens them."""
 
 import csv
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from l0core.calibration.export import run_config, safe_cell
+from l0core.calibration.export import MOST_PAST_CAP, MOST_TARGETS, run_config, safe_cell
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.run import run
 from l0core.context import CheckpointPolicy, RunContext
+from l0core.findings import Finding
 from l0core.kind import Artifact
 from tests.problems import by_hand, planted_findings
 
@@ -109,6 +112,49 @@ def test_a_target_with_an_error_among_its_findings_is_not_achievable(tmp_path: P
     for name, key in (("unified_diagnostics.csv", "target"), ("calibration_log.csv", "target_name")):
         table = _table(artifacts[name].path)
         assert {cells[key] for cells in table if cells["achievable"] == "False"} == hopeless
+
+
+def test_a_target_the_run_found_hopeless_is_not_achievable(tmp_path: Path) -> None:
+    severities = ("warning", "info", "error")
+    found = tuple(
+        Finding(code="planted", severity=severity, target="x", index=i, message="")
+        for i, severity in enumerate(severities)
+    )
+    artifacts = _written(dataclasses.replace(_result(by_hand()), findings=found), tmp_path)
+    table = _table(artifacts["unified_diagnostics.csv"].path)
+    assert [cells["achievable"] for cells in table] == ["True", "True", "False"]
+    listed = _strict(artifacts["calibration_diagnostics.json"].path)["findings"]
+    assert [finding["code"] for finding in listed[-3:]] == ["planted"] * 3
+
+
+def test_the_diagnostics_say_what_the_loss_is_made_of(tmp_path: Path) -> None:
+    result = _result(by_hand(), record_budget=1)
+    found = _strict(_written(result, tmp_path)["calibration_diagnostics.json"].path)
+    targets = found["attribution"]["targets"]
+    assert [row["loss"] for row in targets] == sorted(result.parts[result.parts > 0].tolist(), reverse=True)
+    assert [row["name"] for row in targets] == [result.problem.names[row["index"]] for row in targets]
+    assert sum(row["loss_share"] for row in targets) == pytest.approx(1)
+    assert {row["group"] for row in found["by_group"]["groups"]} == {1, 2}
+    assert found["past_cap"] is None
+
+
+def test_the_list_of_targets_is_bounded_and_what_is_left_out_is_summed(tmp_path: Path) -> None:
+    n = MOST_TARGETS + 10
+    result = _result(CalibrationProblem.build(np.ones((n, 1)), np.linspace(1, 2, n)))
+    found = _strict(_written(result, tmp_path)["calibration_diagnostics.json"].path)["attribution"]
+    assert (len(found["targets"]), found["other_targets"]["n_targets"]) == (MOST_TARGETS, 10)
+    listed = math.fsum([*(row["loss"] for row in found["targets"]), found["other_targets"]["loss"]])
+    assert listed == pytest.approx(result.loss, rel=1e-12)
+
+
+def test_targets_past_the_cap_are_named_the_farthest_first_and_no_more_than_a_hundred(tmp_path: Path) -> None:
+    n = MOST_PAST_CAP + 3
+    totals = np.concatenate([np.ones(1), np.linspace(5, 9, n)])
+    matrix = np.concatenate([np.ones((1, 1)), np.full((n, 1), 1e-3)])
+    result = _result(CalibrationProblem.build(matrix, totals), loss="absolute_relative", loss_cap=0.5)
+    found = _strict(_written(result, tmp_path)["calibration_diagnostics.json"].path)["past_cap"]
+    assert (found["n_targets"], len(found["targets"]), found["n_left_out"]) == (n, MOST_PAST_CAP, 3)
+    assert found["targets"][0]["name"] == f"target_{n}"
 
 
 def test_a_namesake_of_a_hopeless_target_is_achievable(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from l0core.calibration.report import MOST_TARGETS, before_after_svg, report_htm
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.run import run
 from l0core.context import RunContext
+from l0core.findings import Finding
 
 NAMES = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'&amp;</title></svg>", "unreachable")
 VOID = {"meta"}
@@ -98,7 +99,7 @@ def page(result: CalibrationResult) -> Page:
 
 def test_a_page_has_one_title_and_a_heading_for_every_section(page: Page) -> None:
     assert page.count("h1") == 1
-    assert page.count("h2") == page.count("section") == 6
+    assert page.count("h2") == page.count("section") == 7
     assert "4 targets with 3 of 6 units" in page.text
 
 
@@ -133,8 +134,9 @@ def test_the_numbers_are_those_of_the_result(page: Page, result: CalibrationResu
 
 
 def test_targets_are_listed_worst_first(page: Page) -> None:
-    listed = [row[0] for row in page.rows if row[0] in NAMES or row[0].endswith("(held out)")]
-    assert len(listed) == 4
+    headings = [i for i, row in enumerate(page.rows) if row[0] == "Target"]
+    listed = [row[0] for row in page.rows[headings[-1] + 1 :][:4]]
+    assert {name.removesuffix(" (held out)") for name in listed} == set(NAMES)
     assert listed[0] == "unreachable"
 
 
@@ -147,6 +149,16 @@ def test_a_held_out_target_is_marked_and_measured_apart(page: Page) -> None:
 def test_findings_are_shown_only_where_there_are_some(page: Page) -> None:
     assert "no_support" in page.text
     assert "Findings" not in Page(report_html(made(CalibrationProblem.build([[1.0, 1.0]], [2.0])))).text
+
+
+def test_errors_come_first_among_the_findings_of_problem_and_run(result: CalibrationResult) -> None:
+    found = tuple(
+        Finding(code=f"a_{severity}", severity=severity, message="<b>") for severity in ("info", "error", "warning")
+    )
+    shown = Page(report_html(dataclasses.replace(result, findings=found)))
+    levels = [row[0] for row in shown.rows if row[0] in ("error", "warning", "info")]
+    assert levels == sorted(levels, key=("error", "warning", "info").index)
+    assert {"a_info", "a_error", "a_warning"} <= {row[1] for row in shown.rows if len(row) > 1}
 
 
 def test_settings_that_were_made_come_first(page: Page) -> None:
@@ -163,7 +175,8 @@ def test_one_target_met_from_the_start_and_one_logged_epoch_make_a_page() -> Non
 def test_weights_that_are_all_zero_make_a_page() -> None:
     shown = Page(report_html(made(CalibrationProblem.build([[1.0, 1.0]], [2.0]), weights=[0, 0])))
     assert ["target_0", "2", "2", "0", "0 %", "−100 %"] in shown.rows
-    assert ["Design effect", "–", "–"] in shown.rows
+    assert ["Design effect", "1", "–"] in shown.rows
+    assert ["G-weight, median", "–", "–"] in shown.rows
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e-9, 1e9, 1e140])

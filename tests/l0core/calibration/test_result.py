@@ -1,5 +1,7 @@
 """What a finished calibration says of itself."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 from l0core.calibration import KIND
 from l0core.calibration.objective import prepare
 from l0core.calibration.options import CalibrationHyperparameters
-from l0core.calibration.result import CalibrationResult
+from l0core.calibration.problem import CalibrationProblem
+from l0core.calibration.result import MOST_GROUPS, CalibrationResult
 from l0core.calibration.run import run
 from l0core.context import CheckpointPolicy, RunContext
+from l0core.findings import Finding
 from tests.problems import by_hand, solved
 
 
@@ -27,6 +31,75 @@ def test_the_summary_adds_the_losses_and_the_epochs_to_the_diagnostics(result: C
     assert result.summary["loss"] == pytest.approx(objective.loss(result.weights[objective.units]))
     assert result.summary["selection_loss"] == result.selection_loss
     assert (result.summary["epochs"], result.summary["n_active"]) == (10, 2)
+
+
+def test_what_the_targets_add_sums_to_the_loss(result: CalibrationResult) -> None:
+    objective = prepare(result.problem, result.options)
+    assert math.fsum(result.parts) == pytest.approx(result.loss, rel=1e-12)
+    assert result.parts[objective.rows] == pytest.approx(objective.parts(result.weights[objective.units]))
+    assert not result.parts[result.problem.holdout].any()
+    assert result.summary["normalised_loss"] == pytest.approx(result.loss / objective.omega.sum())
+
+
+def test_without_a_bound_there_is_no_gap_and_without_a_cap_nothing_past_it(result: CalibrationResult) -> None:
+    names = ("lower_bound", "gap_to_lower_bound", "normalised_gap_to_lower_bound", "past_cap")
+    assert [result.summary[name] for name in names] == [None] * 4
+
+
+def test_the_gap_is_the_loss_above_the_lower_bound(result: CalibrationResult) -> None:
+    summary = replace(result, lower_bound=result.loss / 4).summary
+    assert summary["gap_to_lower_bound"] == pytest.approx(0.75 * result.loss)
+    assert summary["normalised_gap_to_lower_bound"] == pytest.approx(0.75 * summary["normalised_loss"])
+
+
+def test_prices_stand_in_the_rows_where_there_are_some(result: CalibrationResult) -> None:
+    assert [row["price"] for row in result.target_rows()] == [None] * 3
+    rows = replace(result, prices=np.array([0.5, np.nan, -2.0])).target_rows()
+    assert [row["price"] for row in rows] == [0.5, None, -2.0]
+
+
+def test_targets_past_the_cap_are_counted() -> None:
+    problem = CalibrationProblem.build([[1.0], [1.0], [0.0]], [1.0, 1.0, 5.0])
+    options = CalibrationHyperparameters(epochs=20, loss="absolute_relative", loss_cap=0.5)
+    found = run(problem, options, RunContext())
+    assert isinstance(found, CalibrationResult)
+    assert found.past_cap is not None
+    assert (found.past_cap.tolist(), found.summary["past_cap"]) == ([False, False, True], 1)
+    assert found.parts[2] == 0.5
+
+
+def test_the_groups_of_the_summary_are_those_that_add_most(result: CalibrationResult) -> None:
+    groups = result.summary["by_group"]["groups"]
+    assert math.fsum(group["loss"] for group in groups) == pytest.approx(result.loss, rel=1e-12)
+    assert {group["group"] for group in groups} == {1, 2}
+    assert next(g for g in groups if g["group"] == 2)["holdout"]["n_targets"] == 1
+
+
+def test_of_many_groups_the_summary_lists_twenty_and_counts_the_rest() -> None:
+    n = MOST_GROUPS + 7
+    problem = CalibrationProblem.build(np.ones((n, 1)), np.linspace(1, 2, n), target_groups=range(n))
+    found = run(problem, CalibrationHyperparameters(epochs=5), RunContext())
+    assert isinstance(found, CalibrationResult)
+    by_group = found.summary["by_group"]
+    assert (len(by_group["groups"]), by_group["other_groups"]["n_groups"]) == (MOST_GROUPS, 7)
+
+
+def test_a_problem_without_groups_has_none_in_its_summary() -> None:
+    found = run(solved().problem, CalibrationHyperparameters(epochs=5), RunContext())
+    assert isinstance(found, CalibrationResult)
+    assert "by_group" not in found.summary
+    assert found.by_group(5) is None
+
+
+def test_any_labels_break_the_loss_down(result: CalibrationResult) -> None:
+    rows = result.breakdown(["a", "b", "a"])
+    assert [(row["label"], row["loss_share"]) for row in rows] == [("a", 1.0), ("b", None)]
+
+
+def test_findings_of_problem_and_run_stand_together_each_once(result: CalibrationResult) -> None:
+    new = Finding(code="infeasible_set", severity="error", target="people", index=0, message="no weights meet it")
+    first, *others = result.problem.findings
+    assert replace(result, findings=(first, new)).all_findings == [first, *others, new]
 
 
 def test_there_is_a_row_for_every_target(result: CalibrationResult) -> None:
