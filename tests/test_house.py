@@ -147,6 +147,12 @@ def test_every_public_name_of_the_library_has_an_example_that_is_run(name: str) 
 
 
 PROGRAMS = {
+    "diagnostics.md, by family": (
+        "diagnostics.md",
+        0,
+        "import math\nassert [(r['label'], r['holdout']) for r in rows][:2] == [('people', False), ('people', True)]\n"
+        "assert math.isclose(sum(r['loss'] for r in rows if not r['holdout']), result.loss, rel_tol=1e-12)",
+    ),
     "engine.md, a job": (
         "engine.md",
         0,
