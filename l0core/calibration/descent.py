@@ -150,6 +150,7 @@ class Epoch:
     weights: Tensor
     weight_slope: Tensor
     gate: GateValues
+    rows: Tensor
     residual: Tensor
     prob_active: Tensor
     prob_active_slope: Tensor
@@ -159,11 +160,13 @@ def forward(theta: Tensor, gates: Gates, landscape: Landscape) -> Epoch:
     """Evaluate at `theta` (row 0: parameters of the weights, row 1: log_alpha)."""
     weights, slope = landscape.form(theta[0])
     gate = gates(theta[1])
+    rows = landscape.matrix.times(weights * gate[0])
     return Epoch(
         weights=weights,
         weight_slope=slope,
         gate=gate,
-        residual=landscape.residual(weights * gate[0]),
+        rows=rows,
+        residual=landscape.residual_of(rows),
         prob_active=hc.prob_active(theta[1], landscape.shape),
         prob_active_slope=hc.prob_active_slope(theta[1], landscape.shape),
     )

@@ -50,6 +50,7 @@ class _Lanes:
 class FusedWalk:
     """The state in the order of the matrix's lanes, each epoch one call of `fused.epoch`."""
 
+    _landscape: Landscape
     _lanes: _Lanes
     _theta: Floats
     _first: Floats
@@ -58,13 +59,14 @@ class FusedWalk:
     _roots: Floats
     _drawn: Floats
     _totals: NDArray[np.float64]
+    _estimates: NDArray[np.float64]
     _residual: NDArray[np.float64]
     _unit: float
 
     def __init__(self, state: Descent, gates: Gates, landscape: Landscape, matrix: SlicedMatrix) -> None:
-        self._landscape, self._matrix = landscape, matrix
+        self._matrix = matrix
+        self._weigh(landscape)
         self._take(gates, landscape.shape)
-        self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
         self._told = np.empty((matrix.slices.blocks.size - 1, 7))
         if not bool(state.left.all()):
             matrix.keep(state.left)
@@ -115,6 +117,16 @@ class FusedWalk:
         self._take(gates, shape)
         self._begin()
 
+    def reweigh(self, landscape: Landscape) -> None:
+        """Take it: what was pushed stays."""
+        self._weigh(landscape)
+        self._norms[:] = self._scaled_norms()
+        self._compare()
+
+    def rows(self) -> Tensor:
+        """Give what was pushed last."""
+        return torch.from_numpy(self._estimates)
+
     def descent(self) -> Descent:
         """Give the state in the order of the units; of removed ones as it was, without moments."""
         theta, closed = self._rest.clone(), torch.full((self._slices.n_columns,), REMOVED, dtype=torch.uint8)
@@ -140,6 +152,10 @@ class FusedWalk:
         self._norms[:] = self._scaled_norms()
         self._begin()
 
+    def _weigh(self, landscape: Landscape) -> None:
+        self._landscape = landscape
+        self._factor, self._goal = landscape.factor.double().numpy(), landscape.goal.double().numpy()
+
     def _take(self, gates: Gates, shape: hc.GateShape) -> None:
         self._gates, self._shape = gates, _shape_numbers(shape)
         self._mode, self._table, self._table_at = _how_gates_enter(gates)
@@ -148,7 +164,7 @@ class FusedWalk:
         """Find the residual of the next step's gates."""
         key = self._key(self.steps)
         fused.begin(*self._layout(), self._theta, self._drawn, self._totals, self._mode, key, *self._how())
-        self._residual = self._rows()
+        self._gather()
 
     def _look_at(self, lanes: _Lanes, place: int) -> None:
         """Keep the numbers there from now on."""
@@ -177,9 +193,14 @@ class FusedWalk:
     def _scaled_norms(self) -> Floats:
         return self._slices.spread((self._landscape.squared_norms * self._unit).numpy(), 0.0)
 
-    def _rows(self) -> NDArray[np.float64]:
-        """Give the residual A (w m) - b of the gates that were pushed last."""
-        return np.asarray(self._factor * self._summed() - self._goal)
+    def _gather(self) -> None:
+        """Find M w m of the gates that were pushed just now."""
+        self._estimates = self._summed()
+        self._compare()
+
+    def _compare(self) -> None:
+        """Find the residual A (w m) - b."""
+        self._residual = np.asarray(self._factor * self._estimates - self._goal)
 
     def _summed(self) -> NDArray[np.float64]:
         nesting = self._slices.nesting
@@ -240,7 +261,7 @@ def step_together(walks: Sequence[FusedWalk], prices: Sequence[Tensor], learning
         way._steps = done
     fused.epoch(*given)
     for way in walks:
-        way._residual = way._rows()
+        way._gather()
 
 
 def _how_gates_enter(gates: Gates) -> tuple[int, Floats, tuple[np.float32, ...]]:

@@ -21,9 +21,11 @@ from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Ma
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.norms import squared_norms
+from l0core.calibration.losses import SQUARED
 from l0core.calibration.objective import Objective, price_of_a_unit
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.plateau import Plateau, Standing, travelled
+from l0core.calibration.reweighing import DISTANCE, SHARE, expected_loss, mean_squares, tangents, weighed
 from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
@@ -60,16 +62,14 @@ class Selector:
         self._identity, self._estimates = identity, estimates
         self._shape = hc.GateShape(beta=self._temperature(0.0), gamma=options.gamma, zeta=options.zeta)
         self._squared_norms = squared_norms(objective.plain, objective.factor)
-        self._landscape = Landscape(
+        self._landscape = self._squares = Landscape(
             matrix=matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
             factor=self._tensor(objective.factor),
             goal=self._tensor(objective.goal),
             squared_norms=self._tensor(self._squared_norms),
             shape=self._shape,
             lambda_l2=options.lambda_l2,
-            spread=self._tensor(np.sqrt(options.lambda_spread / objective.n_candidates) / objective.prior)
-            if options.lambda_spread
-            else None,
+            spread=None if objective.ridge is None else self._tensor(np.sqrt(objective.ridge)),
         )
         self._to_relative = objective.to_relative
         self._price_policy = _price_policy(objective, options)
@@ -82,10 +82,13 @@ class Selector:
         self._last_log = (0, context.clock())
         self._last_checkpoint = context.clock()
         self._begun_at, self._held_at = 0, math.nan
+        self._importance: FloatArray | None = None
         if context.resume_from is not None:
             self._restore(context.resume_from)
         elif context.continue_from is not None:
             self._continue(context.continue_from)
+        if self._importance is None and objective.cost != SQUARED:
+            self._weigh(self._tangents())
 
     def run(self) -> Selection | Stopped:
         """Go on from where the state stands to the last epoch, or to where the context says stop."""
@@ -161,7 +164,29 @@ class Selector:
             self._look_for_a_plateau()
 
     def adjust(self) -> None:
-        """Bring the walk to the temperature that is due."""
+        """Bring the walk to the temperature that is due, and draw tangents where they are."""
+        self._anneal()
+        if self._importance is not None and self._epoch % DISTANCE == 0:
+            self._weigh(self._tangents())
+
+    def _weigh(self, importance: FloatArray) -> None:
+        """Go on with rows that count so much."""
+        self._importance = importance
+        self._landscape, self._squared_norms = weighed(self._objective, self._landscape, importance)
+        self._walk.reweigh(self._landscape)
+
+    def _tangents(self) -> FloatArray:
+        return tangents(self._objective, self._mean_squares(), self._place)
+
+    def _mean_squares(self) -> FloatArray:
+        """Give E e^2 of every row under the gates of the next step, which is a draw's own where gates are drawn."""
+        state = self._walk.descent()
+        variance = torch.zeros_like(state.theta[0])
+        if self._options.gradient == "expected":
+            variance = self._gates(state.theta[1])[2] * torch.exp(2 * state.theta[0]) * state.left
+        return mean_squares(self._objective, _float64(self._walk.rows()), _float64(variance))
+
+    def _anneal(self) -> None:
         due = self._temperature(self._place)
         if due != self._shape.beta:
             self._shape = replace(self._shape, beta=due)
@@ -173,8 +198,7 @@ class Selector:
 
     def _look_for_a_plateau(self) -> None:
         """See whether this is the best state, and whether it goes on getting better."""
-        schedules_end = max(self._price_policy.settled, settled(self._options.temperature_schedule))
-        if math.isnan(self._held_at) and self._place < schedules_end:
+        if math.isnan(self._held_at) and self._place < self._schedules_end:
             return
         standing, price = self._standing(self._measured()), float(self._price)
         if not math.isfinite(standing.objective(price)):
@@ -182,11 +206,18 @@ class Selector:
         counting = self._could_have_closed()
         self._plateau = self._plateau.after(standing, self._theta, price=price, counting=counting)
 
+    @property
+    def _schedules_end(self) -> float:
+        """The share of the epochs after which only the learning rate goes on changing."""
+        rounded = 0.0 if self._importance is None else SHARE
+        return max(self._price_policy.settled, settled(self._options.temperature_schedule), rounded)
+
     def _theta(self) -> Tensor:
         return self._walk.descent().theta.clone()
 
     def _standing(self, measured: Measured) -> Standing:
-        misfit = float((self._landscape.residual_of(measured.rows) ** 2).sum())
+        errors = self._squares.residual_of(measured.rows).cpu().numpy() / np.sqrt(self._objective.omega)
+        misfit = float(self._objective.omega @ self._objective.cost.value(errors))
         penalties = self._options.lambda_l2 * measured.squares + measured.spread_at_test_time
         return Standing(loss=misfit + penalties, open=measured.active)
 
@@ -213,6 +244,8 @@ class Selector:
 
     def _log(self) -> None:
         measured = self._measured()
+        if self._importance is not None:
+            measured = replace(measured, misfit=expected_loss(self._objective, self._mean_squares()))
         losses = measured.losses(price=float(self._price), lambda_l2=self._options.lambda_l2)
         metrics = losses | self._fit(measured) | self._settings()
         if not (math.isfinite(metrics["loss"]) and measured.sound):
@@ -230,7 +263,7 @@ class Selector:
 
     def _fit(self, measured: Measured) -> dict[str, float]:
         """Give how well the deterministic weights would do as they are now."""
-        residual = self._landscape.residual_of(measured.rows).cpu().numpy()
+        residual = self._squares.residual_of(measured.rows).cpu().numpy()
         errors = np.abs(residual * self._to_relative)
         if self._epoch % snapshot_distance(self._options.epochs, self._context.log_every) == 0 or self.is_last:
             self._history.snapshots[self._epoch] = self._estimates(measured.rows.cpu().numpy(), self._weights)
@@ -297,6 +330,7 @@ class Selector:
             "begun_at": torch.tensor(self._begun_at),
             "held_at": torch.tensor(self._held_at, dtype=torch.float64),
             **self._plateau.tensors(),
+            **({} if self._importance is None else {"row_importance": torch.from_numpy(self._importance)}),
         }
 
     def _restore(self, path: Path) -> None:
@@ -307,7 +341,7 @@ class Selector:
         self._begun_at, self._held_at = int(held["begun_at"]), float(held["held_at"])
         self._plateau = Plateau.of(held, self._context.device)
         self._last_log = (self._epoch, self._context.clock())
-        self.adjust()
+        self._anneal()
 
     def _continue(self, path: Path) -> None:
         """Begin this run where another of the same problem stood, its schedules held there."""
@@ -317,7 +351,7 @@ class Selector:
             self._price = held["lambda_l0"].to(self._context.device)
         self._begun_at = self._walk.steps
         self._held_at = held_place(epoch, other.hyperparameters["epochs"], float(held["held_at"]))
-        self.adjust()
+        self._anneal()
         for doubt in doubts(other.hyperparameters, self._identity.hyperparameters, self.learning_rate()):
             self._context.report(doubt)
 
@@ -338,6 +372,8 @@ class Selector:
         closed, unit = held["closed"].to(device), float(held["gradient_unit"])
         steps = epoch + int(held["begun_at"])
         self._walk = self._walk_from(Descent(theta=theta, adam=adam, closed=closed, steps=steps, unit=unit))
+        if "row_importance" in held and self._objective.cost != SQUARED:
+            self._weigh(held["row_importance"].numpy())
 
 
 def _float64(tensor: Tensor) -> FloatArray:

@@ -56,6 +56,14 @@ class Walk(Protocol):
         """Go on with gates of another temperature; the locations stay."""
         ...
 
+    def reweigh(self, landscape: Landscape) -> None:
+        """Go on where rows count more or less than they did: with this factor, goal and norms."""
+        ...
+
+    def rows(self) -> Tensor:
+        """Give M w m in float64, under the gates of the next step."""
+        ...
+
     def descent(self) -> Descent:
         """Give the state as it stands."""
         ...
@@ -112,6 +120,14 @@ class PlainWalk:
         """Take them from the next step on."""
         self._gates, self._landscape = gates, replace(self._landscape, shape=shape)
 
+    def reweigh(self, landscape: Landscape) -> None:
+        """Take it from the next step on."""
+        self._landscape = self._where_units_are_left(landscape)
+
+    def rows(self) -> Tensor:
+        """Evaluate."""
+        return descent.forward(self._state.theta, gates_at(self._gates, self.steps), self._landscape).rows.double()
+
     def descent(self) -> Descent:
         """Give the state itself."""
         return self._state
@@ -119,11 +135,14 @@ class PlainWalk:
     def _keep_what_is_left(self) -> None:
         left = self._state.left
         self._landscape.matrix.keep(left)
-        there = self._landscape
-        spread = None if there.spread is None else there.spread * left
-        self._landscape = replace(there, squared_norms=there.squared_norms * left, spread=spread)
+        self._landscape = self._where_units_are_left(self._landscape)
         for moment in (self._state.adam.first, self._state.adam.second):
             moment.mul_(left)
+
+    def _where_units_are_left(self, there: Landscape) -> Landscape:
+        left = self._state.left
+        spread = None if there.spread is None else there.spread * left
+        return replace(there, squared_norms=there.squared_norms * left, spread=spread)
 
 
 class WalksTogether:

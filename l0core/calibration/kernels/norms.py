@@ -1,4 +1,4 @@
-"""The lengths of the columns of a matrix that lies in rows."""
+"""Sums of squared entries of a matrix that lies in rows: by column, and by row."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,26 @@ def squared_norms(matrix: sp.csr_array, factor: FloatArray) -> FloatArray:
     norms = np.zeros(matrix.shape[1])
     _add_squares(matrix.indptr, matrix.indices, matrix.data, factor, norms)
     return norms
+
+
+def squared_products(matrix: sp.csr_array, by_column: FloatArray) -> FloatArray:
+    """Give sum_j M_ij^2 x_j of every row.
+
+    >>> squared_products(sp.csr_array(np.array([[1.0, 0.0], [2.0, 3.0]])), np.array([1.0, 0.5])).tolist()
+    [1.0, 8.5]
+    """
+    sums = np.zeros(matrix.shape[0])
+    _sum_squares(matrix.indptr, matrix.indices, matrix.data, by_column, sums)
+    return sums
+
+
+@compiled
+def _sum_squares(indptr, indices, data, by_column, sums):
+    for i in range(sums.size):
+        total = 0.0
+        for k in range(indptr[i], indptr[i + 1]):
+            total += data[k] * data[k] * by_column[indices[k]]
+        sums[i] = total
 
 
 @compiled

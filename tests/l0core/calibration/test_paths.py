@@ -17,7 +17,13 @@ PRICES = [3e-2, 0.0, 0.3]
 
 @pytest.mark.parametrize("gradient", ["expected", "sampled"])
 @pytest.mark.parametrize(
-    "settings", [{"refit": False}, {"refit": True}, {"temperature_schedule": "linear", "lambda_spread": 0.1}]
+    "settings",
+    [
+        {"refit": False},
+        {"refit": True},
+        {"temperature_schedule": "linear", "lambda_spread": 0.1},
+        {"loss": "absolute_relative"},
+    ],
 )
 def test_each_price_gets_what_a_run_of_its_own_gives(gradient: Any, settings: dict[str, Any]) -> None:
     """Bit for bit: 29 epochs are too few for a unit to be removed in the run."""

@@ -26,6 +26,7 @@ from tests.problems import conflicting, solved
 
 OPTIONS: dict[str, Any] = {"epochs": 600, "lambda_l0": 0.01, "early_stopping": True, "refit": False}
 NOISY: dict[str, Any] = {"gradient": "sampled", "learning_rate_schedule": "constant", "learning_rate": 0.3}
+ABSOLUTE: dict[str, Any] = {"loss": "absolute_relative", "temperature_schedule": "cosine", "lambda_spread": 1e-3}
 BUDGET: dict[str, Any] = {"lambda_l0": None, "record_budget": 8}
 
 
@@ -125,7 +126,7 @@ def test_how_often_it_is_logged_changes_nothing(settings_: dict[str, Any]) -> No
     assert len({one.summary["epochs"] for one in runs}) == 1
 
 
-@pytest.mark.parametrize("settings_", [{}, NOISY, BUDGET], ids=["calm", "noisy", "budget"])
+@pytest.mark.parametrize("settings_", [{}, NOISY, BUDGET, ABSOLUTE], ids=["calm", "noisy", "budget", "absolute"])
 def test_killed_and_resumed_it_ends_as_undisturbed(settings_: dict[str, Any], tmp_path: Path) -> None:
     options = _options(**settings_)
     whole = _run(options, RunContext(seed=4, checkpoints=CheckpointPolicy(folder=tmp_path / "whole")))

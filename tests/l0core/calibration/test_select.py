@@ -338,8 +338,19 @@ MODES = pytest.mark.parametrize(
         {"gradient": "sampled", "record_budget": 9},
         {"gradient": "expected", "lambda_share": 0.1, "temperature_schedule": "cosine"},
         {"gradient": "sampled", "record_budget": 9, "temperature_schedule": "linear", "lambda_spread": 0.1},
+        {"gradient": "expected", "lambda_share": 0.1, "loss": "absolute_relative"},
+        {"gradient": "sampled", "record_budget": 9, "loss": "absolute_relative", "temperature_schedule": "linear"},
     ],
-    ids=["expected", "sampled", "expected-budget", "sampled-budget", "annealed", "sampled-annealed"],
+    ids=[
+        "expected",
+        "sampled",
+        "expected-budget",
+        "sampled-budget",
+        "annealed",
+        "sampled-annealed",
+        "absolute",
+        "sampled-absolute",
+    ],
 )
 
 

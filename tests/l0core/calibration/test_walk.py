@@ -323,6 +323,41 @@ def test_at_another_temperature_a_walk_goes_on_as_one_that_begins_there(kind: st
     assert way.measure().active == int((hc.deterministic_gate(way.descent().theta[1], shape) > 0).sum())
 
 
+@pytest.mark.parametrize("kind", ["drawn", "expected"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_where_rows_count_more_or_less_a_walk_goes_on_as_one_that_begins_there(kind: str, share: float) -> None:
+    problem = _Problem(kind=kind, units=300, rows=12, lambda_spread=0.1)
+    ways: list[Walk] = list(_walks(problem, _closing(problem, share=share)))
+    root = torch.from_numpy(problem._rng(5).uniform(0.1, 3, problem.rows)).float()
+    squares = (problem.factor() * root).double().numpy()[:, None] ** 2 * problem.matrix.toarray() ** 2
+    there = replace(
+        problem.landscape,
+        factor=problem.landscape.factor * root,
+        goal=problem.landscape.goal * root,
+        squared_norms=torch.from_numpy(squares.sum(axis=0)).float(),
+    )
+    states = []
+    for way in ways:
+        for done in range(9):
+            way.step(problem.price, learning_rate=0.1)
+            if done % 3 == 0:
+                way.check_gates(below=SHUT, least=1)
+        way.reweigh(there)
+        states.append(way.descent().at(way.descent().theta.clone()))
+    begun: list[Walk] = [FusedWalk(states[0], problem.gates(), there, SlicedMatrix(problem.matrix))]
+    begun.append(PlainWalk(states[1], problem.gates(), replace(there, matrix=SlicedMatrix(problem.matrix))))
+    for way, other in zip(ways, begun, strict=True):
+        assert way.rows().tolist() == other.rows().tolist()
+        for _ in range(5):
+            way.step(problem.price, learning_rate=0.1)
+            other.step(problem.price, learning_rate=0.1)
+        assert _bits(way.descent()) == _bits(other.descent())
+        assert way.measure().misfit == other.measure().misfit
+    near = torch.isclose(ways[0].descent().theta, ways[1].descent().theta, rtol=1e-3, atol=1e-3)
+    assert near.float().mean() >= 0.99
+    assert bool(states[0].left.all()) == (share == 0)
+
+
 def test_the_drawn_gates_of_every_epoch_are_others() -> None:
     problem = _Problem(kind="drawn", lambda_l0=0.0)
     way = problem.fused()
