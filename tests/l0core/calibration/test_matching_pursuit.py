@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from l0core.arrays import FloatArray
+from l0core.calibration import matching_pursuit as module
 from l0core.calibration.matching_pursuit import pursue
-from l0core.calibration.support import Pursuit
+from l0core.calibration.support import Columns, Pursuit
 from l0core.errors import InfeasibleBudget
 from tests.problems import solved
 
@@ -139,6 +140,36 @@ def test_a_unit_whose_weight_falls_to_zero_leaves_for_another() -> None:
     matrix = [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.2, 0.0], [0.0, 0.0, 0.0, 1.0]]
     assert plain(matrix, [1.0, 1.0, 0.0, 0.01], 1).pursue().kept.tolist() == [2]
     assert plain(matrix, [1.0, 1.0, -0.1, 0.01], 3).pursue().kept.tolist() == [0, 1, 3]
+
+
+def _projected(dense: FloatArray, kept: Any) -> FloatArray:
+    """Give the square of what each column, of length 1, has beyond the span of the kept ones."""
+    unit = dense / np.linalg.norm(dense, axis=0)
+    beyond = unit - unit[:, kept] @ np.linalg.lstsq(unit[:, kept], unit, rcond=None)[0]
+    return np.asarray(np.sum(beyond**2, axis=0))
+
+
+def test_what_is_new_in_each_unit_is_known_after_units_came_and_left() -> None:
+    left = 0
+    for seed in range(8):
+        whole = solved(n_targets=12, n_units=80, seed=seed).problem
+        goal = whole.targets * np.random.default_rng(seed).uniform(0.5, 1.5, 12)
+        case = plain(whole.matrix.toarray(), goal, 0)
+        search = module._Search.start(Columns.of(case.matrix, case.goal, **case.bounds))
+        while (chosen := search.choose(1)).size and left < 5:
+            before = search.support.kept.size
+            search.refit_with(chosen)
+            assert np.allclose(search._newness, _projected(case.matrix.toarray(), search.support.kept), atol=1e-5)
+            left += search.support.kept.size <= before
+    assert left > 0
+
+
+def test_units_chosen_several_at_once_are_about_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = solved(n_targets=60, n_units=600, seed=0).problem
+    case = plain(whole.matrix.toarray() / whole.targets[:, None], np.ones(60), 30)
+    alone = case.pursue().loss
+    monkeypatch.setattr(module, "_STEPS", 3)
+    assert case.pursue().loss < 1.3 * alone
 
 
 def test_the_first_of_two_equal_units_is_kept() -> None:

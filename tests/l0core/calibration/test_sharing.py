@@ -50,6 +50,7 @@ def test_the_units_that_come_share_the_weights_better_than_others(seed: int) -> 
     kept = np.r_[few.kept, others]
     at_random = module._Dual(columns, kept).weights(module._shared(columns, kept, few.residual(columns.goal)))
     assert chosen.kept[:30].tolist() == few.kept.tolist()
+    assert np.unique(chosen.kept).size == 60
     assert chosen.loss(columns.goal) < 1e-6 * float(columns.goal @ columns.goal)
     assert _evenness(chosen.x) > 1.1 * _evenness(at_random)
 
