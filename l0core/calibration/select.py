@@ -69,7 +69,7 @@ class Selector:
             squared_norms=self._tensor(self._squared_norms),
             shape=self._shape,
             lambda_l2=options.lambda_l2,
-            spread=None if objective.ridge is None else self._tensor(np.sqrt(objective.ridge)),
+            spread=self._cost_of_spread(),
         )
         self._to_relative = objective.to_relative
         self._price_policy = _price_policy(objective, options)
@@ -136,6 +136,11 @@ class Selector:
 
     def _tensor(self, values: FloatArray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self._context.device)
+
+    def _cost_of_spread(self) -> Tensor | None:
+        """Give sqrt(lambda_spread / n) / d_j."""
+        price = self._options.lambda_spread / self._objective.n_candidates
+        return self._tensor(math.sqrt(price) / self._objective.prior) if price else None
 
     def _gate_strategy(self) -> Gates:
         if self._options.gradient == "sampled":
