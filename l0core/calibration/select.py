@@ -13,19 +13,20 @@ from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
 from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
-from l0core.calibration.budget import BudgetPrice, FixedPrice, Price
+from l0core.calibration.budget import BudgetPrice
 from l0core.calibration.closing import check_distance, closed_below
 from l0core.calibration.continuing import doubts, held_place
 from l0core.calibration.cooling import settled, temperature
-from l0core.calibration.descent import Descent, DrawnGates, Gates, Landscape, Matrix, Measured
+from l0core.calibration.descent import Descent, Matrix, Measured
 from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.losses import SQUARED
-from l0core.calibration.objective import Objective, price_of_a_unit
+from l0core.calibration.objective import Objective
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.plateau import Plateau, Standing, travelled
 from l0core.calibration.reweighing import DISTANCE, SHARE, expected_loss, mean_squares, tangents, weighed
+from l0core.calibration.setting_out import gate_strategy, landscape, price_policy, starting_point
 from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
@@ -62,20 +63,18 @@ class Selector:
         self._identity, self._estimates = identity, estimates
         self._shape = hc.GateShape(beta=self._temperature(0.0), gamma=options.gamma, zeta=options.zeta)
         self._squared_norms = squared_norms(objective.plain, objective.factor)
-        self._landscape = self._squares = Landscape(
-            matrix=matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
-            factor=self._tensor(objective.factor),
-            goal=self._tensor(objective.goal),
-            squared_norms=self._tensor(self._squared_norms),
-            shape=self._shape,
-            lambda_l2=options.lambda_l2,
-            spread=self._cost_of_spread(),
+        self._landscape = self._squares = landscape(
+            objective,
+            options,
+            self._shape,
+            matrix_on(torch.device(context.device), objective.plain) if matrix is None else matrix,
+            norms=self._squared_norms,
+            device=context.device,
         )
         self._to_relative = objective.to_relative
-        self._price_policy = _price_policy(objective, options)
-        self._generator = torch.Generator(device=context.device).manual_seed(context.seed)
-        self._gates = self._gate_strategy()
-        self._walk = self._walk_from(Descent.start(self._starting_point()))
+        self._price_policy = price_policy(objective, options)
+        self._gates = gate_strategy(options, self._shape, context)
+        self._walk = self._walk_from(Descent.start(starting_point(objective, options, context)))
         self._price = torch.tensor(self._price_policy.start, dtype=torch.float64, device=context.device)
         self._history, self._plateau = History(), Plateau()
         self._seen: tuple[int, Measured] | None = None
@@ -134,30 +133,6 @@ class Selector:
     def _walk_from(self, state: Descent) -> Walk:
         return walk(state, self._gates, self._landscape)
 
-    def _tensor(self, values: FloatArray) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=self._context.device)
-
-    def _cost_of_spread(self) -> Tensor | None:
-        """Give sqrt(lambda_spread / n) / d_j."""
-        price = self._options.lambda_spread / self._objective.n_candidates
-        return self._tensor(math.sqrt(price) / self._objective.prior) if price else None
-
-    def _gate_strategy(self) -> Gates:
-        if self._options.gradient == "sampled":
-            return DrawnGates(shape=self._shape, seed=self._context.seed)
-        return hc.GateMoments(self._shape, device=self._context.device)
-
-    def _starting_point(self) -> Tensor:
-        log_weight = self._tensor(np.log(self._objective.prior))  # finite where the weight itself is 0 in float32
-        log_alpha = torch.full_like(log_weight, hc.starting_log_alpha(self._options.init_keep_prob))
-        spread = (self._options.log_weight_jitter_sd, self._options.log_alpha_jitter_sd)
-        return torch.stack(
-            [start + sd * self._normal(start) for start, sd in zip((log_weight, log_alpha), spread, strict=True)]
-        )
-
-    def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._generator, device=like.device, dtype=like.dtype)
-
     def _step(self) -> None:
         self._walk.step(self.next_price(), learning_rate=self.learning_rate())
         due = self._epoch % check_distance(self._options.epochs) == 0
@@ -195,7 +170,8 @@ class Selector:
         due = self._temperature(self._place)
         if due != self._shape.beta:
             self._shape = replace(self._shape, beta=due)
-            self._landscape, self._gates = replace(self._landscape, shape=self._shape), self._gate_strategy()
+            self._landscape = replace(self._landscape, shape=self._shape)
+            self._gates = gate_strategy(self._options, self._shape, self._context)
             self._walk.anneal(self._gates, self._shape)
 
     def _temperature(self, place: float) -> float:
@@ -383,14 +359,3 @@ class Selector:
 
 def _float64(tensor: Tensor) -> FloatArray:
     return np.asarray(tensor.double().cpu().numpy())
-
-
-def _price_policy(objective: Objective, options: CalibrationHyperparameters) -> Price:
-    if options.record_budget is None:
-        return FixedPrice(start=price_of_a_unit(objective, options))
-    return BudgetPrice(
-        start=price_of_a_unit(objective, options),
-        budget=options.record_budget,
-        candidates=objective.n_candidates,
-        epochs=options.epochs,
-    )
