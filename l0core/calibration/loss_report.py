@@ -37,7 +37,8 @@ def composition(result: CalibrationResult) -> str:
     cells = [[percent(float(shares[i])), *_price(result, i)] for i in shown]
     columns = [*_COLUMNS, "Share of the loss", *([] if result.prices is None else ["Price"])]
     share = percent(float(shares[shown].sum()))
-    note = f"{counted(len(shown), 'target')} of {result.problem.n_targets:,} make up {share} of it. {_past_cap(result)}"
+    fitted = int((~result.problem.holdout).sum())
+    note = f"{counted(len(shown), 'target')} of {fitted:,} in the fit make up {share} of it. {_past_cap(result)}"
     content = f"<p>{text(note)}</p>{table('Largest share first', columns, _rows(result, shown, cells))}"
     return section("What the loss is made of", content + _groups(result))
 

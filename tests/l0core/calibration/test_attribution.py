@@ -50,7 +50,7 @@ def test_what_is_listed_and_the_others_sum_to_the_loss(parts: FloatArray, most: 
     found = attribution(parts, [{"index": i} for i in range(parts.size)], most=most)
     listed = [row["loss"] for row in found["targets"]]
     assert found["loss"] == math.fsum(parts)
-    assert math.fsum([*listed, found["other_targets"]["loss"]]) == pytest.approx(found["loss"], rel=1e-12)
+    assert math.fsum([*listed, found["other_targets"]["loss"]]) == pytest.approx(found["loss"], rel=1e-12, abs=0)
     assert len(listed) + found["other_targets"]["n_targets"] == parts.size
     assert listed == sorted(parts.tolist(), reverse=True)[: len(listed)]
     assert all(row["loss"] == parts[row["index"]] for row in found["targets"])
@@ -58,7 +58,7 @@ def test_what_is_listed_and_the_others_sum_to_the_loss(parts: FloatArray, most: 
 
 @given(parts=PARTS)
 def test_shares_sum_to_one_where_there_is_a_loss(parts: FloatArray) -> None:
-    assert math.fsum(loss_shares(parts)) == pytest.approx(1.0 if parts.any() else 0.0, rel=1e-12)
+    assert math.fsum(loss_shares(parts)) == pytest.approx(1.0 if parts.any() else 0.0, rel=1e-12, abs=0)
 
 
 @given(
@@ -70,7 +70,7 @@ def test_groups_and_the_groups_left_out_sum_to_the_loss(parts: FloatArray, group
     fit = target_fit(CalibrationProblem.build(np.eye(24), np.ones(24)), np.ones(24))
     found = largest_groups(breakdown(fit, groups.tolist(), parts=parts), most=most)
     losses, others = [row["loss"] for row in found["groups"]], found["other_groups"]
-    assert math.fsum([*losses, others["loss"]]) == pytest.approx(math.fsum(parts), rel=1e-12)
+    assert math.fsum([*losses, others["loss"]]) == pytest.approx(math.fsum(parts), rel=1e-12, abs=0)
     assert losses == sorted(losses, reverse=True)
     assert len(losses) + others["n_groups"] == len(set(groups.tolist()))
     assert sum(row["n_targets"] for row in found["groups"]) + others["n_targets"] == 24

@@ -144,7 +144,7 @@ def test_the_list_of_targets_is_bounded_and_what_is_left_out_is_summed(tmp_path:
     found = _strict(_written(result, tmp_path)["calibration_diagnostics.json"].path)["attribution"]
     assert (len(found["targets"]), found["other_targets"]["n_targets"]) == (MOST_TARGETS, 10)
     listed = math.fsum([*(row["loss"] for row in found["targets"]), found["other_targets"]["loss"]])
-    assert listed == pytest.approx(result.loss, rel=1e-12)
+    assert listed == pytest.approx(result.loss, rel=1e-12, abs=0)
 
 
 def test_targets_past_the_cap_are_named_the_farthest_first_and_no_more_than_a_hundred(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def result() -> CalibrationResult:
 def test_targets_are_listed_by_their_share_of_the_loss(result: CalibrationResult) -> None:
     page = Page(composition(result))
     assert page.rows[1:3] == [["<far>", "10", "13", "+30.0 %", "90.0 %"], ["near", "10", "9", "−10.0 %", "10.0 %"]]
-    assert "2 targets of 3 make up 100 % of it." in page.text
+    assert "2 targets of 2 in the fit make up 100 % of it." in page.text
     assert "cap" not in page.text
 
 
@@ -51,7 +51,7 @@ def test_no_more_than_ten_targets_are_listed() -> None:
     problem = CalibrationProblem.build(np.eye(30), np.ones(30), target_groups=range(30))
     page = Page(composition(replace(made(problem), parts=np.arange(30.0))))
     assert sum(row[0].startswith("target_") for row in page.rows) == 10
-    assert "10 targets of 30 make up" in page.text
+    assert "10 targets of 30 in the fit make up" in page.text
     assert "20 more are not shown" in page.text
 
 
