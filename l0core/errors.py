@@ -7,6 +7,7 @@
     │   └── NonfiniteInput        NaN or infinity where a number is needed
     ├── InvalidHyperparameter     a setting outside its range, or two that exclude one another
     ├── InfeasibleBudget          the record budget cannot be met
+    ├── InfeasibleTargets         no weights within the bounds meet the targets exactly
     ├── Diverged                  the loss is no longer a number
     ├── CheckpointIncompatible    a checkpoint of another problem or engine
     └── MissingPackage            an optional package that this call needs is not installed
@@ -69,6 +70,18 @@ class InfeasibleBudget(L0Error):
         super().__init__(message, pointer="/hyperparameters/record_budget")
         self.budget = budget
         self.available = available
+
+
+class InfeasibleTargets(L0Error):
+    """Targets that no weights within the bounds meet; `target` is the one missed most, a position."""
+
+    code = "infeasible_targets"
+
+    def __init__(self, message: str, *, target: int, wanted: float, reached: float) -> None:
+        super().__init__(message, pointer=f"/targets/{target}")
+        self.target = target
+        self.wanted = wanted
+        self.reached = reached
 
 
 class Diverged(L0Error):

@@ -24,6 +24,9 @@ _NEWTON_STEPS = 100
 _HALVINGS = 40
 _ARMIJO = 1e-4
 _GRADIENT_TOLERANCE = 1e-11  # of the largest goal
+_STILL_FALLING = 0.5  # of the steepest slope: a step that leaves more no longer nears the top
+_SHORT, _MORE, _DAMPED = 0.1, 10.0, 1e-6  # a shorter step is damped more, from this share of the mean curvature on
+_TINY = 1e-30
 _HELD = 1e30  # softness of a row that stays where it is during a step
 
 
@@ -85,6 +88,7 @@ class Dual:
         """Take the matrix (Q x N), what its rows shall come to, and the units; its `system` where there is one."""
         self._matrix, self._goal, self._units = matrix, goal, units
         self._system = system_for(matrix) if system is None else system
+        self._squares = np.asarray(matrix.columns.multiply(matrix.columns).sum(axis=1)).ravel()
         self._exact = _GRADIENT_TOLERANCE * (1 + float(np.abs(goal).max(initial=0.0)))
 
     def weights(self, v: FloatArray) -> FloatArray:
@@ -94,21 +98,41 @@ class Dual:
     def maximise(self, v: FloatArray, give: Give, *, steps: int = _NEWTON_STEPS) -> FloatArray:
         """Climb from `v` to the maximum, in so many steps at most."""
         v = np.clip(v, -give.reach, give.reach)
-        value = self._value(v, give)
+        value, (weights, gradient) = self._value(v, give), self._gradient(v, give)
+        damping = 0.0
         for _ in range(steps):
-            weights = self.weights(v)
-            gradient = self._goal - give.softness * v - self._matrix.rows @ weights
-            free = (np.abs(v) < give.reach) | (gradient * v < 0)
-            gradient[~free] = 0.0
-            if np.abs(gradient).max(initial=0.0) <= self._exact:
+            steepest = float(np.abs(gradient).max(initial=0.0))
+            if steepest <= self._exact:
                 break
-            slope = self._units.slope(weights)
-            step = self._system.factor(slope, np.where(free, give.softness, _HELD))(gradient)
-            v_new, value_new = self._line_search(v, value, np.where(free, step, 0.0), gradient, give)
-            if value_new <= value:
+            step = self._step(weights, gradient, give, damping)
+            length, reached, value_there = self._line_search(v, value, step, gradient, give)
+            if value_there <= value:  # rounding hides the rise of the last steps: the slope still shows them
+                reached = np.clip(v + step, -give.reach, give.reach)
+                length = 1.0 if self._steepest(reached, give) < _STILL_FALLING * steepest else 0.0
+            damping = max(_MORE * damping, _DAMPED) if length < _SHORT else damping / _MORE
+            if length > 0:
+                v, value = reached, max(value, value_there)
+                weights, gradient = self._gradient(v, give)
+            elif damping > 1:
                 break
-            v, value = v_new, value_new
         return v
+
+    def _step(self, weights: FloatArray, gradient: FloatArray, give: Give, damping: float) -> FloatArray:
+        """Give Newton's step; damped where rows whose units are all at their bounds would run away with it."""
+        slope = self._units.slope(weights)
+        more = damping * max(float(slope @ self._squares) / gradient.size, _TINY)
+        softness = np.where(gradient == 0, _HELD, give.softness + more)
+        return self._system.factor(slope, softness)(gradient)
+
+    def _steepest(self, v: FloatArray, give: Give) -> float:
+        return float(np.abs(self._gradient(v, give)[1]).max(initial=0.0))
+
+    def _gradient(self, v: FloatArray, give: Give) -> tuple[FloatArray, FloatArray]:
+        """Give the weights, and the slope of the value by each force: 0 for one that would go past its end."""
+        weights = self.weights(v)
+        gradient = self._goal - give.softness * v - self._matrix.rows @ weights
+        held = (np.abs(v) >= give.reach) & (gradient * v > 0)
+        return weights, np.where(held, 0.0, gradient)
 
     def _value(self, v: FloatArray, give: Give) -> float:
         pull = self._matrix.columns @ v
@@ -117,12 +141,12 @@ class Dual:
 
     def _line_search(
         self, v: FloatArray, value: float, step: FloatArray, gradient: FloatArray, give: Give
-    ) -> tuple[FloatArray, float]:
+    ) -> tuple[float, FloatArray, float]:
         length = 1.0
         for _ in range(_HALVINGS):
             candidate = np.clip(v + length * step, -give.reach, give.reach)
             reached = self._value(candidate, give)
             if reached >= value + _ARMIJO * float(gradient @ (candidate - v)):
-                return candidate, reached
+                return length, candidate, reached
             length /= 2
-        return v, value
+        return 0.0, v, value

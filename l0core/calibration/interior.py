@@ -22,6 +22,7 @@ _STEPS = 100
 _NEAR_THE_END = 0.9995  # of the way to the nearest bound is the longest step
 _ROOM_AT_START = 0.1  # of the typical weight, or of the width between the bounds
 _STIFFEST_START = 1e4  # forces that begin at a stiffer row's residual are too far from right
+_NOTHING = 1e-300
 _GAP = 1e-9  # of the value: what is left between primal and dual
 
 
@@ -147,7 +148,7 @@ class _Path:
         nothing = [0.0] * len(self._bounds)
         change = self._changes(direction(nothing), nothing)
         mu = self._gap() / max(1, self._count())
-        centring = (self._gap_after(self._longest(change), change) / self._gap()) ** 3
+        centring = (self._gap_after(self._longest(change), change) / max(self._gap(), _NOTHING)) ** 3
         wanted = [centring * mu - room * force for room, force in change]
         toward = direction(wanted)
         change = self._changes(toward, wanted)

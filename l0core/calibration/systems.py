@@ -21,6 +21,7 @@ from l0core.calibration.kernels.gram import add_products, products_in_pattern
 
 Solve = Callable[[FloatArray], FloatArray]
 _RIDGE = 1e-14  # of the mean of the diagonal: the least that keeps it positive definite in float64
+_LEAST_RIDGE = 1e-100  # where no unit can move at all
 _MOST_DIRECT = 8_000  # rows: half a gigabyte, and 0.17 10^12 operations a step
 _FEW_ROWS = 300  # a dense factorisation of these takes a millisecond
 _MOST_FILL = 60_000_000  # nonzeros of a sparse factor: two thirds of a gigabyte
@@ -87,10 +88,10 @@ def _sparse_pattern(matrix: Both) -> tuple[NDArray[np.intp], sp.csr_array] | Non
 
 
 def _overlap(matrix: Both) -> sp.csr_array:
-    """Give the pattern of A A'."""
+    """Give the pattern of A A', its diagonal whole: a row may have no unit."""
     rows, columns = (sp.csr_array((np.ones(m.nnz, np.float32), m.indices, m.indptr), shape=m.shape)
                      for m in (matrix.rows, matrix.columns))  # fmt: skip
-    return sp.csr_array(rows @ columns)
+    return sp.csr_array(rows @ columns + sp.eye_array(rows.shape[0], dtype=np.float32))
 
 
 class DenseSystem:
@@ -106,7 +107,7 @@ class DenseSystem:
         ridge = 0.0
         while True:
             curvature = self._curvature(slope)
-            ridge = max(_RIDGE * float(curvature.trace()) / softness.size, 100 * ridge)
+            ridge = max(_RIDGE * float(curvature.trace()) / softness.size, 100 * ridge, _LEAST_RIDGE)
             curvature[np.diag_indices_from(curvature)] += np.maximum(softness, ridge)
             try:
                 factor = la.cho_factor(curvature, lower=True, overwrite_a=True, check_finite=False)
@@ -138,7 +139,7 @@ class SparseSystem:
         """Prepare."""
         held, order = self._curvature, self._order
         products_in_pattern(*self._ordered.parts, slope, held.indptr, held.indices, held.data)
-        ridge = _RIDGE * float(held.data[self._diagonal].mean())
+        ridge = max(_RIDGE * float(held.data[self._diagonal].mean()), _LEAST_RIDGE)
         held.data[self._diagonal] += np.maximum(softness[order], ridge)
         factor = splu(held, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
