@@ -3,7 +3,7 @@
 A unit that is not kept has weight 0 whatever its bounds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class Bounds:
     def of(self, kept: NDArray[np.intp]) -> "Bounds":
         """Give those of the units `kept`, all of which stay."""
         return Bounds(lower=self.lower[kept], upper=self.upper[kept], always=np.arange(kept.size), mass=self.mass)
+
+    def down_to_zero(self) -> "Bounds":
+        """Give the same without lower ends: units that are not kept weigh nothing."""
+        return replace(self, lower=np.zeros_like(self.lower))
 
     def project(self, weights: FloatArray) -> FloatArray:
         """Give the nearest weights that hold every bound, and the sum where there is one (see `within`)."""

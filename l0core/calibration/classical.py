@@ -26,6 +26,8 @@ from l0core.errors import InfeasibleTargets, InvalidHyperparameter
 Distance = Literal["linear", "raking", "logit"]
 _MET = 1e-9  # of the total's size
 _STEEPEST = 300.0  # a multiplier times a unit's entries: its exponential is a float still
+_STAGES = tuple(10.0**power for power in range(1, 9))
+_WORTHWHILE = 1e-4  # a stage that comes no nearer than by this share is the last
 _SOFT = 1e-8  # of rows that yield a little, from which exact ones are begun where Newton's method stalls
 
 
@@ -103,7 +105,7 @@ def calibrate_weights(
     are. `logit` needs lower < 1 < upper, both finite. Raises InfeasibleTargets, which names the total that is missed
     most, where no such weights exist; InvalidInput and InvalidHyperparameter for what cannot be used.
 
-    >>> calibrate_weights([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [30.0, 8.0], [10.0, 10.0, 10.0]).tolist()
+    >>> calibrate_weights([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [30.0, 8.0], [10.0, 10.0, 10.0]).round(9).tolist()
     [15.0, 15.0, 8.0]
     """
     rows, _ = matrices.canonical(matrices.parts(matrix))
@@ -165,13 +167,44 @@ def nearest(
 ) -> FloatArray:
     """Give the weights of least distance that meet `goal` exactly; raises InfeasibleTargets where there are none."""
     unit = float(near.design.mean())
-    size = np.maximum(np.abs(goal), np.abs(rows) @ near.design)
+    size = np.maximum(np.abs(goal), abs(rows) @ near.design)
     size[size == 0] = 1.0
     scaled, aim, units = Both.of(sp.csr_array(sp.diags_array(unit / size) @ rows)), goal / size, near.units(unit)
     weights = np.clip(_met(scaled, aim, units, stop) * unit, near.lower, near.upper)
     missed = np.abs(rows @ weights - goal) / size
     if missed.max(initial=0.0) > _MET:
         raise _infeasible(int(np.argmax(missed)), goal, rows @ weights)
+    return weights
+
+
+def nearest_possible(
+    rows: sp.csr_array,
+    goal: FloatArray,
+    near: Near,
+    *,
+    mass: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> FloatArray:
+    """Give the weights that come as near to `goal` as any, in squares, and of those the nearest to the design weights.
+
+    The totals are pressed harder from stage to stage, each begun where the last one ended, until they come no nearer;
+    `mass`, a sum of the weights, is met at each.
+    """
+    unit, q = float(near.design.mean()), goal.size
+    size = float(np.sqrt(np.mean(goal**2))) or 1.0
+    scaled, aim, softness = rows * (unit / size), goal / size, np.ones(q)
+    if mass is not None:
+        total = sp.csr_array(np.full((1, rows.shape[1]), unit / mass))
+        scaled, aim, softness = sp.vstack([scaled, total]), np.append(aim, 1.0), np.append(softness, 0.0)
+    dual = Dual(Both.of(sp.csr_array(scaled)), aim, near.units(unit))
+    forces, least = np.zeros(aim.size), np.inf
+    for stiffness in _STAGES:
+        forces = dual.maximise(forces, Give(softness=softness / stiffness, reach=np.full(aim.size, np.inf)))
+        weights = np.clip(dual.weights(forces) * unit, near.lower, near.upper)
+        loss = float(((rows @ weights - goal) ** 2).sum())
+        if stop() or loss >= (1 - _WORTHWHILE) * least:
+            break
+        least = loss
     return weights
 
 

@@ -12,6 +12,7 @@ SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
 DEFAULT_LAMBDA_SHARE = 0.1
 DEFAULT_LOSS_CAP = 10.0
 BUDGET_MIN_WEIGHT_RATIO = 0.01
+_NOT_DENSE = (*SIZE_CONTROLS, "lambda_l2", "lambda_spread", "early_stopping", "refit")
 
 
 class CalibrationHyperparameters(BaseModel):
@@ -122,8 +123,16 @@ class CalibrationHyperparameters(BaseModel):
         default="expected",
         description="`expected`: the expected loss in closed form, no noise; `sampled`: one draw of gates an epoch.",
     )
-    selector: Literal["auto", "gates"] = Field(
-        default="auto", description="How units are chosen; `auto` takes what suits the problem."
+    selector: Literal["auto", "gates", "matching_pursuit", "dense"] = Field(
+        default="auto",
+        description="How units are chosen. `gates`: Hard Concrete gates; `matching_pursuit`: one after the other, for "
+        "budgets below the number of targets; `dense`: all units are kept (classical calibration, see `distance`); "
+        "`auto`: a pursuit where the budget is below the number of targets and it is affordable, else gates.",
+    )
+    distance: Literal["linear", "raking", "logit"] | None = Field(
+        default=None,
+        description="With selector `dense`: what the weights' distance from the design weights is measured by "
+        "(Deville and Särndal 1992); linear when not given. `logit` needs both weight ratios.",
     )
 
     @model_validator(mode="after")
@@ -163,6 +172,25 @@ class CalibrationHyperparameters(BaseModel):
     def _a_budget_keeps_its_units(self) -> Self:
         if self.record_budget is not None and self.min_weight_ratio == 0:
             msg = "min_weight_ratio 0 would let units of the record_budget fall to 0: leave it out or give more than 0"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _a_pursuit_needs_a_budget(self) -> Self:
+        if self.selector == "matching_pursuit" and self.record_budget is None:
+            msg = "selector matching_pursuit chooses a number of units: give record_budget"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _classical_calibration_keeps_all_units(self) -> Self:
+        if self.distance is not None and self.selector != "dense":
+            msg = f"distance belongs to selector dense, and selector is {self.selector}: drop one of the two"
+            raise ValueError(msg)
+        fields = type(self).model_fields
+        unused = [name for name in _NOT_DENSE if getattr(self, name) != fields[name].default]
+        if self.selector == "dense" and unused:
+            msg = f"{unused[0]} has no part in selector dense, which keeps all units near their design weights: drop it"
             raise ValueError(msg)
         return self
 

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 import torch
 from threadpoolctl import threadpool_limits
 
+from l0core.calibration.doubts import Doubts
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.objective import prepare
 from l0core.calibration.options import SIZE_CONTROLS, CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.result import CalibrationResult
-from l0core.calibration.run import evaluation, finish, identity_of
+from l0core.calibration.run import finish, identity_of
 from l0core.calibration.select import Selector
+from l0core.calibration.selectors import Chosen, Work, evaluation, open_weights
 from l0core.calibration.walk import WalksTogether
-from l0core.context import RunContext
+from l0core.context import RunContext, Stopped
 from l0core.errors import InvalidHyperparameter
 from l0core.progress import bar_if
 from l0core.scalars import NOT_NEGATIVE, flag, number, whole
@@ -55,9 +57,18 @@ def path(
         ]
         _walk(selectors, each[0].epochs, verbose=flag(verbose, name="verbose"))
         return [
-            finish(problem, objective, selector.selection(), options, context, identity)
-            for selector, options, identity in zip(selectors, each, identities, strict=True)
+            _finished(Work(problem=problem, objective=objective, options=o, context=context, identity=i), selector)
+            for selector, o, i in zip(selectors, each, identities, strict=True)
         ]
+
+
+def _finished(work: Work, selector: Selector) -> CalibrationResult:
+    selection = selector.selection()
+    chosen = Chosen(weights=open_weights(work.objective, selection, work.options), history=selection.history)
+    result = finish(work, chosen, Doubts(findings=(), dense=None))
+    if isinstance(result, Stopped):
+        raise TypeError("a path that nobody stops was stopped")
+    return result
 
 
 def _one_each(lambdas: Sequence[float], options: CalibrationHyperparameters) -> list[CalibrationHyperparameters]:

@@ -86,6 +86,18 @@ def refit(problem: RefitProblem, start: FloatArray, *, stop: Stop = _never) -> F
     return best
 
 
+def row_forces(problem: RefitProblem, start: FloatArray, *, stop: Stop = _never) -> FloatArray:
+    """Give how strongly each target pulls at the optimum of the absolute errors, from 0 to 1; 0 past the cap."""
+    omega = np.ones(problem.goal.size) if problem.omega is None else problem.omega
+    errors = (problem.matrix @ start - problem.goal) / np.sqrt(omega)
+    cap = problem.cost.cap if isinstance(problem.cost, CappedAbsolute) else np.inf
+    rows = np.flatnonzero(np.abs(errors) < cap)
+    part = replace(problem, matrix=problem.matrix[rows], goal=problem.goal[rows], omega=omega[rows])
+    forces = np.zeros(omega.size)
+    forces[rows] = _Scaled.of(part, start, absolute=True).forces_of_rows(start, stop)
+    return forces
+
+
 def _candidates(problem: RefitProblem, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
     """Yield weights within the bounds; units that cannot move are taken out."""
     bounds = problem.bounds
@@ -174,6 +186,13 @@ class _Scaled:
             rows=problem.goal.size,
             stages=_STIFFER if problem.ridge is None and not absolute else (),
         )
+
+    def forces_of_rows(self, start: FloatArray, stop: Stop) -> FloatArray:
+        """Give each row's force at the optimum as a share of the largest it may have (absolute errors)."""
+        forces = interior.solve(
+            self.matrix, self.goal, self.units, self.give, start / self.unit, system_for(self.matrix), stop=stop
+        )[1]
+        return np.asarray((forces / self.give.reach)[: self.rows])
 
     def solutions(self, start: FloatArray, stop: Stop) -> Iterator[FloatArray]:
         """Yield weights, better from one to the next in general."""

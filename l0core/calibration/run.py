@@ -1,25 +1,21 @@
 """A calibration from beginning to end: prepare, select, refit, evaluate. Safe to call in a notebook or in a job."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from l0core.arrays import FloatArray
 from l0core.calibration.attribution import loss_parts
-from l0core.calibration.bounds import able_to_meet_the_mass
-from l0core.calibration.budget import choose_exactly
 from l0core.calibration.checkpoint import Identity
-from l0core.calibration.kernels.torch_csr import threads_for
-from l0core.calibration.objective import Objective, prepare
+from l0core.calibration.doubts import Doubts, doubts
+from l0core.calibration.objective import prepare
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.refit import RefitProblem, refit
 from l0core.calibration.result import CalibrationResult
-from l0core.calibration.select import Evaluation, Selection, Selector
-from l0core.context import RunContext, StageReport, Stopped
-
-_LEAST = 1e-6  # of the design weight: what a kept unit weighs at least when the refit takes it up
+from l0core.calibration.selectors import Chosen, Work, select
+from l0core.context import FindingReport, RunContext, StageReport, Stopped
 
 
 def run(
@@ -42,65 +38,40 @@ def _run(
     identity = identity_of(problem, hyperparameters, context.seed)
     context.report(StageReport(stage="preparing"))
     objective = prepare(problem, hyperparameters)
+    found = doubts(problem, objective, hyperparameters, stop=context.should_stop)
+    for finding in found.findings:
+        context.report(FindingReport.of(finding))
     context.report(StageReport(stage="selecting"))
-    selection = _select(problem, objective, hyperparameters, context, identity)
-    if isinstance(selection, Stopped):
-        return selection
-    return finish(problem, objective, selection, hyperparameters, context, identity)
+    work = Work(problem=problem, objective=objective, options=hyperparameters, context=context, identity=identity)
+    chosen = select(work)
+    return chosen if isinstance(chosen, Stopped) else finish(work, chosen, found)
 
 
-def finish(
-    problem: CalibrationProblem,
-    objective: Objective,
-    selection: Selection,
-    hyperparameters: CalibrationHyperparameters,
-    context: RunContext,
-    identity: Identity,
-) -> CalibrationResult:
+def finish(work: Work, chosen: Chosen, found: Doubts) -> CalibrationResult | Stopped:
     """Fit the weights of what was selected, and put the result together."""
-    chosen = _chosen_weights(objective, selection, hyperparameters)
+    context, objective, problem = work.context, work.objective, work.problem
     context.report(StageReport(stage="refitting"))
-    final = _refitted(objective, chosen, hyperparameters, context)
+    final = chosen.weights if chosen.settled else _refitted(work, chosen.weights)
+    if context.should_stop():
+        return Stopped(epoch=chosen.history.steps[-1])
     context.report(StageReport(stage="evaluating"))
-    found = loss_parts(objective, final, problem.n_targets)
+    parts = loss_parts(objective, final, problem.n_targets)
     return CalibrationResult(
         problem=problem,
-        options=hyperparameters,
-        identity=identity,
+        options=work.options,
+        identity=work.identity,
         weights=objective.dense(final, problem.n_units),
-        history=selection.history,
+        history=chosen.history,
         loss=objective.loss(final),
-        selection_loss=objective.loss(chosen),
-        checkpoint=context.checkpoints.path if context.checkpoints else None,
-        parts=found.parts,
-        omega_total=found.omega_total,
-        past_cap=found.past_cap,
+        selection_loss=objective.loss(chosen.weights),
+        checkpoint=_checkpoint(context),
+        parts=parts.parts,
+        omega_total=parts.omega_total,
+        past_cap=parts.past_cap,
+        lower_bound=None if found.dense is None else found.dense.loss,
+        prices=None if found.dense is None else _by_target(found.dense.prices, work),
+        findings=found.findings,
     )
-
-
-def _select(
-    problem: CalibrationProblem,
-    objective: Objective,
-    options: CalibrationHyperparameters,
-    context: RunContext,
-    identity: Identity,
-) -> Selection | Stopped:
-    with threads_for(objective.plain):
-        return Selector(objective, options, context, identity, evaluation(problem, objective)).run()
-
-
-def evaluation(problem: CalibrationProblem, objective: Objective) -> Evaluation:
-    """Give what makes estimates of all targets, held-out ones too, from those of the fit."""
-    held_out = np.flatnonzero(problem.holdout)
-
-    def estimates(of_the_fit: FloatArray, weights: Callable[[], FloatArray]) -> FloatArray:
-        found = np.empty(problem.n_targets)
-        found[objective.rows] = of_the_fit
-        if held_out.size:
-            found[held_out] = problem.matrix[held_out] @ objective.dense(weights(), problem.n_units)
-        return found
-
-    return estimates
 
 
 def identity_of(problem: CalibrationProblem, options: CalibrationHyperparameters, seed: int) -> Identity:
@@ -108,29 +79,21 @@ def identity_of(problem: CalibrationProblem, options: CalibrationHyperparameters
     return Identity(problem_sha256=problem.sha256, hyperparameters=options.model_dump(), seed=seed)
 
 
-def _chosen_weights(objective: Objective, selection: Selection, options: CalibrationHyperparameters) -> FloatArray:
-    """Give the weights the gates ended with; with a budget, those of exactly that many units are above 0."""
-    bounds, gates = objective.bounds, selection.gates.copy()
-    gates[bounds.always] = np.maximum(gates[bounds.always], np.finfo(np.float64).tiny)
-    exact = options.record_budget is not None
-    if options.record_budget is None:
-        kept = np.flatnonzero(gates > 0)
-    else:
-        kept = choose_exactly(options.record_budget, gates, selection.usefulness, always=bounds.always)
-    kept = able_to_meet_the_mass(kept, bounds, selection.usefulness, exact=exact)
-    least = np.maximum(bounds.lower[kept], _LEAST * objective.prior[kept])  # for a weight that is 0 in float32
-    chosen = np.zeros_like(selection.weights)
-    chosen[kept] = np.maximum(
-        selection.weights[kept] * np.where(selection.gates[kept] > 0, selection.gates[kept], 1.0), least
-    )
-    return chosen
+def _checkpoint(context: RunContext) -> Path | None:
+    """Give the last checkpoint; a selection without epochs leaves none."""
+    path = context.checkpoints.path if context.checkpoints else None
+    return path if path is not None and path.exists() else None
 
 
-def _refitted(
-    objective: Objective, chosen: FloatArray, options: CalibrationHyperparameters, context: RunContext
-) -> FloatArray:
-    kept = np.flatnonzero(chosen > 0)
-    if not options.refit or not kept.size:
+def _by_target(prices: FloatArray, work: Work) -> FloatArray:
+    spread = np.full(work.problem.n_targets, np.nan)
+    spread[work.objective.rows] = prices
+    return spread
+
+
+def _refitted(work: Work, chosen: FloatArray) -> FloatArray:
+    objective, kept = work.objective, np.flatnonzero(chosen > 0)
+    if not work.options.refit or not kept.size:
         return chosen
     frozen = RefitProblem(
         matrix=objective.columns(kept),
@@ -141,5 +104,5 @@ def _refitted(
         ridge=None if objective.ridge is None else objective.ridge[kept],
     )
     final = np.zeros_like(chosen)
-    final[kept] = refit(frozen, chosen[kept], stop=context.should_stop)
+    final[kept] = refit(frozen, chosen[kept], stop=work.context.should_stop)
     return final

@@ -59,7 +59,10 @@ def test_two_controls_of_the_size_exclude_one_another_by_name(given: dict[str, A
         {"min_weight_ratio": -0.1},
         {"zero_prior": "keep"},
         {"gradient": "exact"},
-        {"selector": "dense"},
+        {"selector": "greedy"},
+        {"mass": "keep"},
+        {"distance": "euclidean"},
+        {"loss_cap": 0.0},
         {"lambda_0": 0.1},
         {"learning_rates": 0.1},
     ],
@@ -68,6 +71,21 @@ def test_a_setting_out_of_range_or_unknown_is_refused_where_it_stands(given: dic
     with pytest.raises(ValidationError) as caught:
         CalibrationHyperparameters(**given)
     assert {error["loc"][0] for error in caught.value.errors()} == set(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"loss_cap": 2.0}, "loss_cap caps the loss absolute_relative, and loss is relative"),
+        ({"selector": "matching_pursuit"}, "give record_budget"),
+        ({"distance": "raking"}, "distance belongs to selector dense"),
+        ({"selector": "dense", "record_budget": 5}, "record_budget has no part in selector dense"),
+        ({"mass": "conserve", "refit": False}, "mass 'conserve' is kept by the refit"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_rather_than_ignored(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        CalibrationHyperparameters(**given)
 
 
 @pytest.mark.parametrize("name", ["max_weight_ratio", "min_weight_ratio"])
