@@ -67,6 +67,11 @@ class Objective:
         """Give the sum of the parts."""
         return float(self.parts(weights).sum())
 
+    def minimised(self, weights: FloatArray) -> float:
+        """Give the loss and, where there is one, the price of the squared weights: what a refit makes least."""
+        ridge = 0.0 if self.ridge is None else float(self.ridge @ weights**2)
+        return self.loss(weights) + ridge
+
     def dense(self, weights: FloatArray, n_units: int) -> FloatArray:
         """Spread weights of the candidates over all units of the problem; the others get 0."""
         spread = np.zeros(n_units)

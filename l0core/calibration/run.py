@@ -1,5 +1,6 @@
 """A calibration from beginning to end: prepare, select, refit, evaluate. Safe to call in a notebook or in a job."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from l0core.arrays import FloatArray
 from l0core.calibration.attribution import loss_parts
 from l0core.calibration.checkpoint import Identity
 from l0core.calibration.doubts import Doubts, doubts
+from l0core.calibration.exchange import exchanged
+from l0core.calibration.losses import SQUARED
 from l0core.calibration.objective import prepare
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
@@ -92,9 +95,17 @@ def _by_target(prices: FloatArray, work: Work) -> FloatArray:
 
 
 def _refitted(work: Work, chosen: FloatArray) -> FloatArray:
-    objective, kept = work.objective, np.flatnonzero(chosen > 0)
-    if not work.options.refit or not kept.size:
+    """Fit the chosen units and, with a budget, exchange those that carry nothing; as they are without a refit."""
+    if not work.options.refit or not (chosen > 0).any():
         return chosen
+    fitted = _fitted(work, chosen)
+    if work.options.record_budget is None or work.objective.cost != SQUARED:
+        return fitted
+    return exchanged(work.objective, fitted, partial(_fitted, work), stop=work.context.should_stop)
+
+
+def _fitted(work: Work, chosen: FloatArray) -> FloatArray:
+    objective, kept = work.objective, np.flatnonzero(chosen > 0)
     frozen = RefitProblem(
         matrix=objective.columns(kept),
         goal=objective.goal,
