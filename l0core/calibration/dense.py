@@ -6,7 +6,6 @@ scale. By the envelope theorem that is 2 omega_i |e_i| for squares and, for abso
 multiplier.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +39,13 @@ def is_affordable(objective: Objective) -> Finding | None:
     return Finding(
         code="lower_bound_skipped",
         severity="info",
-        message=f"the dense optimum, a lower bound of the loss, is not looked for: its systems add up {pairs:.2g} "
-        f"products each, and {_MOST_PAIRS:.2g} is the most; there are no prices then, and no proof of a conflicting set",
+        message=f"the dense optimum, a lower bound of the loss, is not looked for, nor prices or a conflicting set: "
+        f"its systems add up {pairs:.2g} products each, and {_MOST_PAIRS:.2g} is the most",
         value=pairs,
     )
 
 
-def dense_optimum(objective: Objective, *, stop: Callable[[], bool] = lambda: False) -> DenseOptimum:
+def dense_optimum(objective: Objective) -> DenseOptimum:
     """Give the optimum over all candidates, each free to weigh nothing. Cost: some forty systems (`systems`)."""
     everything: NDArray[np.intp] = np.arange(objective.n_candidates)
     bounds = objective.bounds.of(everything)
@@ -58,10 +57,10 @@ def dense_optimum(objective: Objective, *, stop: Callable[[], bool] = lambda: Fa
         cost=objective.cost,
     )
     start = bounds.project(objective.prior)
-    weights = refit(problem, start, stop=stop)
+    weights = refit(problem, start)
     errors = objective.errors(weights)
     if objective.cost == SQUARED:
         prices = 2 * objective.omega * np.abs(errors)
     else:
-        prices = objective.omega * np.abs(row_forces(problem, weights, stop=stop))
+        prices = objective.omega * np.abs(row_forces(problem, weights))
     return DenseOptimum(loss=objective.loss(weights), weights=weights, errors=errors, prices=prices)

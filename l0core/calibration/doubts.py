@@ -3,7 +3,6 @@
 Beside the structural findings of the problem itself (`findings`), which need no hyperparameters.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +26,7 @@ class Doubts:
     dense: DenseOptimum | None
 
 
-def doubts(
-    problem: CalibrationProblem,
-    objective: Objective,
-    options: CalibrationHyperparameters,
-    *,
-    stop: Callable[[], bool] = lambda: False,
-) -> Doubts:
+def doubts(problem: CalibrationProblem, objective: Objective, options: CalibrationHyperparameters) -> Doubts:
     """Look for all of them. Cost: passes over the nonzeros, and the dense optimum unless it is too large."""
     candidates = np.zeros(problem.n_units, dtype=np.bool_)
     candidates[objective.units] = True
@@ -41,7 +34,7 @@ def doubts(
     skipped = is_affordable(objective)
     if skipped is not None:
         return Doubts(findings=tuple(in_short([*found, skipped])), dense=None)
-    dense = dense_optimum(objective, stop=stop)
+    dense = dense_optimum(objective)
     known = [finding.index for finding in (*problem.findings, *found) if finding.severity == "error"]
     conflict = _conflict(problem, objective, dense, [index for index in known if index is not None])
     return Doubts(findings=tuple(in_short([*found, *conflict])), dense=dense)

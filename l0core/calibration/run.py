@@ -41,7 +41,7 @@ def _run(
     identity = identity_of(problem, hyperparameters, context.seed)
     context.report(StageReport(stage="preparing"))
     objective = prepare(problem, hyperparameters)
-    found = doubts(problem, objective, hyperparameters, stop=context.should_stop)
+    found = doubts(problem, objective, hyperparameters)
     for finding in found.findings:
         context.report(FindingReport.of(finding))
     context.report(StageReport(stage="selecting"))

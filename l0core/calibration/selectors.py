@@ -206,7 +206,7 @@ def _all(work: Work) -> Chosen | Stopped:
         weights = nearest(matrix, goal, near, stop=context.should_stop)
     except InfeasibleTargets as error:
         message = f"{error.message}; the weights come as near as they can instead"
-        context.report(FindingReport(code=error.code, severity="warning", message=message))
+        context.report(FindingReport(code="infeasible_targets", severity="warning", message=message))
         rows = objective.columns(np.arange(objective.n_candidates))
         weights = nearest_possible(rows, objective.goal, near, mass=objective.bounds.mass, stop=context.should_stop)
     if context.should_stop():

@@ -107,8 +107,10 @@ def test_a_long_run_logs_at_most_twenty_epochs(tmp_path: Path) -> None:
 def test_a_target_with_an_error_among_its_findings_is_not_achievable(tmp_path: Path) -> None:
     planted = planted_findings()
     doubtful = ("duplicate_targets", "degenerate_target")  # no errors
+    result = _result(planted.problem)
     hopeless = set[str]().union(*(named for code, named in planted.named.items() if code not in doubtful))
-    artifacts = _written(_result(planted.problem), tmp_path)
+    hopeless |= {found.target for found in result.findings if found.severity == "error" and found.target}
+    artifacts = _written(result, tmp_path)
     for name, key in (("unified_diagnostics.csv", "target"), ("calibration_log.csv", "target_name")):
         table = _table(artifacts[name].path)
         assert {cells[key] for cells in table if cells["achievable"] == "False"} == hopeless
@@ -185,7 +187,7 @@ def test_the_json_files_hold_no_nan_even_when_nothing_is_kept(
     artifacts = _written(result, tmp_path)
     diagnostics = _strict(artifacts["calibration_diagnostics.json"].path)
     assert diagnostics["summary"] == result.summary
-    assert diagnostics["findings"] == [finding.model_dump() for finding in problem.findings]
+    assert diagnostics["findings"] == [finding.model_dump() for finding in (*problem.findings, *result.findings)]
     assert diagnostics["problem_sha256"] == problem.sha256
     assert _strict(artifacts["run_config.json"].path) == run_config(result)
 

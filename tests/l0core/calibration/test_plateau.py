@@ -24,7 +24,13 @@ from l0core.calibration.walk import PlainWalk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from tests.problems import conflicting, solved
 
-OPTIONS: dict[str, Any] = {"epochs": 600, "lambda_l0": 0.01, "early_stopping": True, "refit": False}
+OPTIONS: dict[str, Any] = {
+    "epochs": 600,
+    "lambda_l0": 0.01,
+    "early_stopping": True,
+    "refit": False,
+    "selector": "gates",
+}
 NOISY: dict[str, Any] = {"gradient": "sampled", "learning_rate_schedule": "constant", "learning_rate": 0.3}
 ABSOLUTE: dict[str, Any] = {"loss": "absolute_relative", "temperature_schedule": "cosine", "lambda_spread": 1e-3}
 BUDGET: dict[str, Any] = {"lambda_l0": None, "record_budget": 8}

@@ -99,7 +99,7 @@ def page(result: CalibrationResult) -> Page:
 
 def test_a_page_has_one_title_and_a_heading_for_every_section(page: Page) -> None:
     assert page.count("h1") == 1
-    assert page.count("h2") == page.count("section") == 7
+    assert page.count("h2") == page.count("section") == 8
     assert "4 targets with 3 of 6 units" in page.text
 
 
