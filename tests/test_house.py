@@ -147,6 +147,21 @@ def test_every_public_name_of_the_library_has_an_example_that_is_run(name: str) 
 
 
 PROGRAMS = {
+    "choosing-units.md, selectors": (
+        "choosing-units.md",
+        0,
+        "assert losses['auto'] == losses['matching_pursuit'] <= losses['gates'] and result.summary['n_active'] == 12",
+    ),
+    "classical-calibration.md, weights": (
+        "classical-calibration.md",
+        0,
+        "for weights in (greg, raked, bounded):\n    np.testing.assert_allclose(matrix @ weights, totals, rtol=1e-9)",
+    ),
+    "classical-calibration.md, a job": (
+        "classical-calibration.md",
+        1,
+        "assert result.summary['n_active'] == 1000 and result.summary['max_abs_relative_error'] < 1e-9",
+    ),
     "diagnostics.md, by family": (
         "diagnostics.md",
         0,
@@ -177,6 +192,25 @@ PROGRAMS = {
         "library.md",
         2,
         "assert (rows.shape, columns.shape, mixed.shape) == ((1000, 1000), (10000, 50), (2000, 1000))",
+    ),
+    "losses.md, a cap": (
+        "losses.md",
+        0,
+        "assert np.abs(capped.fit.relative_errors[:20]).max() < 1e-3 and capped.summary['past_cap'] == 1\n"
+        "assert np.abs(squared.fit.relative_errors[:2]).min() > 0.1",
+    ),
+    "lower-bound.md, two in conflict": (
+        "lower-bound.md",
+        0,
+        "assert abs(optimum.loss - 0.0045) < 1e-4 and set(np.argsort(-optimum.prices)[:2].tolist()) == {0, 20}",
+    ),
+    "refit.md, bounds": (
+        "refit.md",
+        0,
+        "assert (result.weights[[7, 8, 9]] > 0).all() and result.summary['n_active'] == 300\n"
+        "assert abs(result.weights.sum() / design.sum() - 1) < 1e-9\n"
+        "assert (result.weights / design).max() <= 20 * (1 + 1e-12)\n"
+        "assert result.summary['max_abs_relative_error'] < 1e-6",
     ),
 }
 
