@@ -15,6 +15,7 @@ _OS_ERROR = re.compile(r"os error (\d+)")
 _TITLES = {
     "diverged": "The fit diverged",
     "infeasible_budget": "The record budget cannot be met",
+    "infeasible_targets": "The targets cannot be met within the bounds",
     "out_of_memory": "Out of memory",
     "engine_crashed": "The engine crashed",
     "worker_lost": "The worker was lost",

@@ -27,6 +27,8 @@ def all_classes(base: type[errors.L0Error]) -> list[type[errors.L0Error]]:
 def instance(kind: type[errors.L0Error]) -> errors.L0Error:
     if kind is errors.InfeasibleBudget:
         return errors.InfeasibleBudget("too large", budget=5, available=3)
+    if kind is errors.InfeasibleTargets:
+        return errors.InfeasibleTargets("out of reach", target=3, wanted=9.0, reached=8.0)
     if kind is errors.Diverged:
         return errors.Diverged("no number", epoch=7)
     if kind is errors.MissingPackage:
