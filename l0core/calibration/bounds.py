@@ -221,7 +221,8 @@ def _exchange(
     """Let the first of `incoming` in, one for each of `leaving` where these are given, until `needed` is gained."""
     n = incoming.size if leaving is None else min(incoming.size, leaving.size)
     gained = worth[incoming[:n]] - (0.0 if leaving is None else worth[leaving[:n]])
-    n = min(int(np.searchsorted(np.cumsum(gained), needed)) + 1, n)
+    gained = gained[gained > 0]  # it falls from one exchange to the next: past 0 the sum would shrink again
+    n = min(int(np.searchsorted(np.cumsum(gained), needed)) + 1, gained.size)
     staying = kept if leaving is None else np.setdiff1d(kept, leaving[:n])
     return np.sort(np.concatenate([staying, incoming[:n]]))
 
