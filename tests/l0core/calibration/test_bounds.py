@@ -32,8 +32,9 @@ def test_the_exchange_for_the_mass_keeps_the_count_and_protected_units(seed: int
     k, upper, always = int(rng.integers(3, 15)), rng.random(n) + 0.1, np.array([1, 2])
     kept = np.sort(np.concatenate([always, rng.permutation(np.setdiff1d(np.arange(n), always))[: k - 2]]))
     most = float(upper[always].sum() + np.sort(np.delete(upper, always))[::-1][: k - 2].sum())
-    bounds = Bounds(lower=np.zeros(n), upper=upper, always=always, mass=most * rng.uniform(0.5, 1.0))
+    mass = most * rng.uniform(0.5, 1.0)
+    bounds = Bounds(lower=np.zeros(n), upper=upper, always=always, mass=mass)
     found = able_to_meet_the_mass(kept, bounds, rng.random(n), exact=True)
     assert np.unique(found).size == k
     assert np.isin(always, found).all()
-    assert upper[found].sum() >= bounds.mass * (1 - 1e-12)
+    assert upper[found].sum() >= mass * (1 - 1e-12)
