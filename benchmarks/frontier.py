@@ -68,7 +68,7 @@ def _minnesota() -> tuple[CalibrationProblem, list[str]]:
 def _family(name: str) -> str:
     if name.startswith("returns with AGI"):
         return "returns"
-    first = "eitc" if "eitc" in name else name.split()[0]
+    first = "eitc" if "eitc" in name else name.split(maxsplit=1)[0]
     return "people" if first == "population" else first
 
 
