@@ -25,15 +25,17 @@ _MANTISSAS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a line chart: `values[i]` held after `steps[i]` epochs."""
+    """One line of a line chart: `values[i]` held at `steps[i]`."""
 
     name: str
     steps: Sequence[int]
     values: Sequence[float]
 
 
-def line_chart(curves: Sequence[Curve], *, title: str) -> str:
+def line_chart(curves: Sequence[Curve], *, title: str, over: str = "epoch") -> str:
     """Give an SVG of one to four curves over epochs on a log axis; what is not above 0 is left out, and it says so.
+
+    `over` is what is counted to the right, in the singular.
 
     >>> "10⁻⁶" in line_chart([Curve(name="loss", steps=[1, 2], values=[1.0, 1e-6])], title="Loss")
     True
@@ -41,14 +43,14 @@ def line_chart(curves: Sequence[Curve], *, title: str) -> str:
     runs = [_runs(curve) for curve in curves]
     frame = _frame([point for curve in runs for run in curve for point in run])
     hidden = sum(not _drawable(value) for curve in curves for value in curve.values)
-    label = f"epoch ({counted(hidden, 'value')} not above 0 left out)" if hidden else "epoch"
+    label = f"{over} ({counted(hidden, 'value')} not above 0 left out)" if hidden else over
     parts = itertools.chain(
         heading(title, ""),
         _line_legend(curves),
         frame.draw(label) if any(runs) else [text(_CHART_WIDTH / 2, 160, "nothing above 0 to draw", "mid quiet")],
         *(_curve(i, curve, frame) for i, curve in enumerate(runs)),
     )
-    return document(_CHART_WIDTH, _CHART_HEIGHT, title, _line_description(curves), parts)
+    return document(_CHART_WIDTH, _CHART_HEIGHT, title, _line_description(curves, over), parts)
 
 
 def _drawable(value: float) -> bool:
@@ -133,6 +135,6 @@ def _curve(index: int, runs: list[_Points], frame: _Frame) -> Iterator[str]:
     yield "</g>"
 
 
-def _line_description(curves: Sequence[Curve]) -> str:
+def _line_description(curves: Sequence[Curve], over: str) -> str:
     said = (f"{c.name} from {short_number(c.values[0])} to {short_number(c.values[-1])}" for c in curves if c.values)
-    return f"Over the epochs: {'; '.join(said) or 'nothing was logged'}."
+    return f"Over the {over}s: {'; '.join(said) or 'nothing was logged'}."
