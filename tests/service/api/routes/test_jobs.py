@@ -80,7 +80,7 @@ def test_what_was_asked_is_what_is_shown(door: Door, problem_id: str) -> None:
         ({"gamma": 0}, "/gamma", "less than 0"),
         ({"zeta": 1}, "/zeta", "greater than 1"),
         ({"init_keep_prob": 1}, "/init_keep_prob", "less than 1"),
-        ({"loss": "hinge"}, "/loss", "'relative' or 'squared'"),
+        ({"loss": "hinge"}, "/loss", "'relative', 'absolute_relative' or 'squared'"),
         ({"loss": "\ud800"}, "/loss", "surrogate"),
         ({"record_budget": 0}, "/record_budget", "greater than or equal to 1"),
         ({"refit": 1}, "/refit", "boolean"),
