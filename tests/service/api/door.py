@@ -28,7 +28,7 @@ from service.system import System
 
 _START_SECONDS = 60
 _ROOT = Path(__file__).parents[3]
-_numbers = itertools.count(1)
+_numbers = itertools.count(1_000)  # far from those of `problem_body`
 
 
 @dataclass(frozen=True, kw_only=True)
