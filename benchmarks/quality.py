@@ -255,7 +255,6 @@ def _random_case(rng: np.random.Generator) -> tuple[CalibrationProblem, Calibrat
     )
     settings: dict[str, Any] = {
         "record_budget": int(rng.integers(3, n // 2)),
-        "epochs": 60,
         "selector": str(rng.choice(["auto", "gates", "matching_pursuit"])),
         "mass": str(rng.choice(["free", "conserve"])),
         "max_weight_ratio": [None, 3.0, 30.0][int(rng.integers(3))],

@@ -12,7 +12,24 @@ SIZE_CONTROLS = ("lambda_l0", "lambda_share", "record_budget")
 DEFAULT_LAMBDA_SHARE = 0.1
 DEFAULT_LOSS_CAP = 10.0
 BUDGET_MIN_WEIGHT_RATIO = 0.01
-_NOT_DENSE = (*SIZE_CONTROLS, "lambda_l2", "lambda_spread", "early_stopping", "refit")
+_OF_GATES = (
+    "learning_rate",
+    "learning_rate_schedule",
+    "epochs",
+    "beta",
+    "gamma",
+    "zeta",
+    "init_keep_prob",
+    "log_weight_jitter_sd",
+    "log_alpha_jitter_sd",
+    "gradient",
+    "early_stopping",
+    "temperature_schedule",
+)
+_NO_PART = {
+    "matching_pursuit": _OF_GATES,
+    "dense": (*SIZE_CONTROLS, "lambda_l2", "lambda_spread", "refit", *_OF_GATES),
+}
 
 
 class CalibrationHyperparameters(BaseModel):
@@ -127,7 +144,8 @@ class CalibrationHyperparameters(BaseModel):
         default="auto",
         description="How units are chosen. `gates`: Hard Concrete gates; `matching_pursuit`: one after the other, for "
         "budgets below the number of targets; `dense`: all units are kept (classical calibration, see `distance`); "
-        "`auto`: a pursuit where the budget is below the number of targets and it is affordable, else gates.",
+        "`auto`: a pursuit where the budget is below the number of targets, it is affordable and no setting of gates "
+        "is given, else gates.",
     )
     distance: Literal["linear", "raking", "logit"] | None = Field(
         default=None,
@@ -183,16 +201,28 @@ class CalibrationHyperparameters(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _classical_calibration_keeps_all_units(self) -> Self:
+    def _a_distance_needs_all_units(self) -> Self:
         if self.distance is not None and self.selector != "dense":
             msg = f"distance belongs to selector dense, and selector is {self.selector}: drop one of the two"
             raise ValueError(msg)
-        fields = type(self).model_fields
-        unused = [name for name in _NOT_DENSE if getattr(self, name) != fields[name].default]
-        if self.selector == "dense" and unused:
-            msg = f"{unused[0]} has no part in selector dense, which keeps all units near their design weights: drop it"
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_set_is_without_a_part(self) -> Self:
+        unused = self._set(_NO_PART.get(self.selector, ()))
+        if unused:
+            msg = f"{unused[0]} has no part in selector {self.selector}: leave it out, or take another selector"
             raise ValueError(msg)
         return self
+
+    @property
+    def sets_gates(self) -> bool:
+        """Whether a setting that only gates have differs from its default."""
+        return bool(self._set(_OF_GATES))
+
+    def _set(self, names: tuple[str, ...]) -> list[str]:
+        fields = type(self).model_fields
+        return [name for name in names if getattr(self, name) != fields[name].default]
 
     @property
     def protected_floor_ratio(self) -> float:

@@ -59,15 +59,15 @@ def select(work: Work) -> Chosen | Stopped:
 
 def _suited(work: Work) -> str:
     budget, objective, context = work.options.record_budget, work.objective, work.context
-    begun = context.resume_from is not None or context.continue_from is not None
-    if budget is None or budget >= objective.rows.size or budget * objective.plain.nnz > _MOST_PURSUIT or begun:
+    gated = work.options.sets_gates or context.resume_from is not None or context.continue_from is not None
+    if budget is None or budget >= objective.rows.size or budget * objective.plain.nnz > _MOST_PURSUIT or gated:
         return "gates"
     context.report(
         FindingReport(
             code="selector_chosen",
             severity="info",
             message=f"{budget} units are fewer than the {objective.rows.size} targets of the fit: they are chosen by "
-            "matching pursuit, and the settings of the gates have no part in it",
+            "matching pursuit; a setting of the gates, or selector gates, would have them chosen by gates",
         )
     )
     return "matching_pursuit"

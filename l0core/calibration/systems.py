@@ -22,6 +22,7 @@ from l0core.calibration.kernels.gram import add_products, products_in_pattern
 Solve = Callable[[FloatArray], FloatArray]
 _RIDGE = 1e-14  # of the mean of the diagonal: the least that keeps it positive definite in float64
 _LEAST_RIDGE = 1e-100  # where no unit can move at all
+_MOST_RIDGE = 1e-2  # of that mean: what is not positive definite then is no matrix of numbers
 _MOST_DIRECT = 8_000  # rows: half a gigabyte, and 0.17 10^12 operations a step
 _FEW_ROWS = 300  # a dense factorisation of these takes a millisecond
 _MOST_FILL = 60_000_000  # nonzeros of a sparse factor: two thirds of a gigabyte
@@ -104,14 +105,17 @@ class DenseSystem:
 
     def factor(self, slope: FloatArray, softness: FloatArray) -> Solve:
         """Prepare."""
-        ridge = 0.0
+        ridge = _RIDGE
         while True:
             curvature = self._curvature(slope)
-            ridge = max(_RIDGE * float(curvature.trace()) / softness.size, 100 * ridge, _LEAST_RIDGE)
-            curvature[np.diag_indices_from(curvature)] += np.maximum(softness, ridge)
+            least = max(ridge * float(curvature.trace()) / softness.size, _LEAST_RIDGE)
+            curvature[np.diag_indices_from(curvature)] += np.maximum(softness, least)
             try:
                 factor = la.cho_factor(curvature, lower=True, overwrite_a=True, check_finite=False)
             except la.LinAlgError:  # rows that depend on one another: a little more ridge only shortens the step
+                if ridge > _MOST_RIDGE:
+                    raise
+                ridge *= 100
                 continue
             return lambda gradient: np.asarray(la.cho_solve(factor, gradient, check_finite=False))
 
@@ -139,9 +143,18 @@ class SparseSystem:
         """Prepare."""
         held, order = self._curvature, self._order
         products_in_pattern(*self._ordered.parts, slope, held.indptr, held.indices, held.data)
-        ridge = max(_RIDGE * float(held.data[self._diagonal].mean()), _LEAST_RIDGE)
-        held.data[self._diagonal] += np.maximum(softness[order], ridge)
-        factor = splu(held, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        own = held.data[self._diagonal]
+        ridge = _RIDGE
+        while True:
+            held.data[self._diagonal] = own + np.maximum(softness[order], max(ridge * float(own.mean()), _LEAST_RIDGE))
+            try:
+                factor = splu(held, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+            except RuntimeError:  # exactly singular: as above
+                if ridge > _MOST_RIDGE:
+                    raise
+                ridge *= 100
+                continue
+            break
 
         def solve(gradient: FloatArray) -> FloatArray:
             step = np.empty_like(gradient)

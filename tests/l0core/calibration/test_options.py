@@ -78,6 +78,8 @@ def test_a_setting_out_of_range_or_unknown_is_refused_where_it_stands(given: dic
     [
         ({"loss_cap": 2.0}, "loss_cap caps the loss absolute_relative, and loss is relative"),
         ({"selector": "matching_pursuit"}, "give record_budget"),
+        ({"selector": "matching_pursuit", "record_budget": 5, "epochs": 9}, "epochs has no part in selector matching_"),
+        ({"selector": "dense", "beta": 0.5}, "beta has no part in selector dense"),
         ({"distance": "raking"}, "distance belongs to selector dense"),
         ({"selector": "dense", "record_budget": 5}, "record_budget has no part in selector dense"),
         ({"mass": "conserve", "refit": False}, "mass 'conserve' is kept by the refit"),

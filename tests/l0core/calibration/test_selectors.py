@@ -18,14 +18,14 @@ from tests.problems import conflicting, solved
 
 
 def _run(problem: CalibrationProblem, **settings: Any) -> CalibrationResult:
-    result = run(problem, CalibrationHyperparameters(**({"epochs": 40} | settings)), RunContext(seed=3))
+    result = run(problem, CalibrationHyperparameters(**settings), RunContext(seed=3))
     assert isinstance(result, CalibrationResult)
     return result
 
 
 def _reports(problem: CalibrationProblem, **settings: Any) -> list[Report]:
     told: list[Report] = []
-    run(problem, CalibrationHyperparameters(**({"epochs": 40} | settings)), RunContext(seed=3, report=told.append))
+    run(problem, CalibrationHyperparameters(**settings), RunContext(seed=3, report=told.append))
     return told
 
 
@@ -65,16 +65,22 @@ def test_what_cannot_be_met_together_is_refused_with_the_numbers(settings: dict[
 
 def test_fewer_units_than_targets_are_pursued_and_more_are_gated() -> None:
     few = _reports(solved(n_targets=12).problem, record_budget=5)
-    many = _reports(solved(n_targets=12).problem, record_budget=20)
+    many = _reports(solved(n_targets=12).problem, record_budget=20, epochs=40)
     codes = [[report.code for report in told if isinstance(report, FindingReport)] for told in (few, many)]
     assert codes == [["selector_chosen"], []]
     assert [report.epochs for report in many if isinstance(report, EpochReport)][-1] == 40
     assert [report.epochs for report in few if isinstance(report, EpochReport)][-1] == 5
 
 
+def test_a_setting_of_the_gates_is_not_ignored_but_asks_for_gates() -> None:
+    told = _reports(solved(n_targets=12).problem, record_budget=5, epochs=40)
+    assert [report for report in told if isinstance(report, FindingReport)] == []
+    assert [report.epochs for report in told if isinstance(report, EpochReport)][-1] == 40
+
+
 def test_a_pursuit_of_few_units_is_nearer_than_gates() -> None:
     problem = solved(n_targets=20, n_units=200).problem
-    pursued, gated = (_run(problem, record_budget=10, selector=name, epochs=200) for name in ("auto", "gates"))
+    pursued, gated = (_run(problem, record_budget=10, selector=name) for name in ("auto", "gates"))
     assert pursued.loss <= gated.loss
 
 
