@@ -110,7 +110,8 @@ def _checked(part: Box, rows: Rows, multipliers: FloatArray) -> Certificate | No
     kept = np.flatnonzero(telling)
     few, v = part.rows(kept), multipliers[kept]
     limit, needed = proof(few, v)
-    gap = (needed - limit) / float(np.abs(v) @ few.tolerance)
+    unit = float(np.abs(v) @ few.tolerance)  # 0 where no multiplier is a number to work with
+    gap = (needed - limit) / unit if unit > 0 else 0.0
     if not MEETS < gap < np.inf:
         return None
     return Certificate(rows=rows[kept], multipliers=v, limit=limit, needed=needed, gap=gap)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, lsq_linear
 
@@ -215,6 +215,7 @@ def test_a_long_set_names_its_first_targets_only() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31))
+@example(seed=2_147_483_647)  # a multiplier is infinite there, and what it is measured by 0
 def test_numbers_beyond_any_solver_prove_nothing_and_break_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     q, n = (int(size) for size in rng.integers(1, 6, 2))
