@@ -17,11 +17,16 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_status_lease", "status", "lease_expires_at"),
         Index("ix_jobs_page", "tenant", "id"),
+        Index("ix_jobs_page_status", "tenant", "status", "id"),
+        Index("ix_jobs_page_kind", "tenant", "kind", "id"),
+        Index("ix_jobs_status_queue", "status", "queue"),
+        Index("ix_jobs_ended", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant: Mapped[str]
     kind: Mapped[str]
+    kind_version: Mapped[int] = mapped_column(default=1, server_default="1")
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     problem_sha256: Mapped[str]
     hyperparameters: Mapped[dict[str, Any]]
@@ -51,6 +56,7 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]
 
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     summary: Mapped[dict[str, Any] | None]
@@ -91,6 +97,22 @@ class Metric(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     value: Mapped[float | None] = mapped_column(Float(53))
+
+
+class MetricBucket(Base):
+    """The points of one curve whose step divided by `width` is `bucket`, in numbers."""
+
+    __tablename__ = "metric_buckets"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    width: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    bucket: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[float | None] = mapped_column(Float(53))
+    low: Mapped[float | None] = mapped_column(Float(53))
+    high: Mapped[float | None] = mapped_column(Float(53))
+    n: Mapped[int] = mapped_column(BigInteger)
 
 
 class TargetRow(Base):
@@ -150,6 +172,7 @@ class Worker(Base):
     host: Mapped[str]
     queues: Mapped[list[Any]]
     device: Mapped[str]
+    kinds: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     versions: Mapped[dict[str, Any]]
     started_at: Mapped[datetime] = mapped_column(default=database_now())
     seen_at: Mapped[datetime] = mapped_column(default=database_now())

@@ -81,7 +81,8 @@ def test_what_a_database_holds_survives_an_upgrade(empty_url: str) -> None:
     upgrade(empty_url)
     database = Database(empty_url)
     with database.transaction() as session:
-        session.execute(text("INSERT INTO workers VALUES ('w', 'h', '[]', 'cpu', '{}', 1.0, 2.0)"))
+        columns = "(id, host, queues, device, versions, started_at, seen_at)"
+        session.execute(text(f"INSERT INTO workers {columns} VALUES ('w', 'h', '[]', 'cpu', '{{}}', 1.0, 2.0)"))
     upgrade(empty_url)
     with database.reading() as session:
         assert session.scalar(text("SELECT id FROM workers")) == "w"
