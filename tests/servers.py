@@ -3,13 +3,15 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import redis
 
@@ -44,50 +46,77 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
+    with own_postgres() as server:
+        yield server.url
+
+
+@contextmanager
+def own_postgres() -> Iterator["Postgres"]:
+    """Run a PostgreSQL of our own for the time of the context."""
     folder = Path(tempfile.mkdtemp(prefix="l0-pg-"))
     try:
-        yield from _own_postgres(folder)
+        server = Postgres(folder)
+        server.start()
+        try:
+            with psycopg.connect(f"{server.where} dbname=postgres", autocommit=True) as connection:
+                connection.execute("CREATE DATABASE l0")
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _own_postgres(folder: Path) -> Iterator[str]:
-    """Start a server of our own; PostgreSQL refuses to run as root, so root starts it as nobody."""
-    user = _UNPRIVILEGED if os.geteuid() == 0 else None
-    folder.chmod(0o755)
-    data = folder / "data"
-    data.mkdir()
-    if user is not None:
-        shutil.chown(folder, user)
-        shutil.chown(data, user)
-    programs = _postgres_programs(folder)
-    initdb = [
-        str(programs / "initdb"),
-        "-D",
-        str(data),
-        "-U",
-        "l0",
-        "-A",
-        "trust",
-        "--no-sync",
-        "-E",
-        "UTF8",
-        "--locale=C",
-    ]
-    subprocess.run(initdb, check=True, user=user, cwd=folder, capture_output=True)
-    options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), *options], user=user, cwd=folder, stdout=log, stderr=log
-        )
-    try:
-        where = f"host={folder} user=l0"
-        _wait(lambda: psycopg.connect(f"{where} dbname=postgres").close(), (psycopg.OperationalError,))
-        with psycopg.connect(f"{where} dbname=postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE l0")
-        yield f"postgresql+psycopg://l0@/l0?host={folder}"
-    finally:
-        end(server, 10)
+class Postgres:
+    """A PostgreSQL server in a folder; it refuses to run as root, so root starts it as nobody."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._data = folder, folder / "data"
+        self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
+        folder.chmod(0o755)
+        self._data.mkdir()
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+            shutil.chown(self._data, self._user)
+        self._programs = _postgres_programs(folder)
+        self.where = f"host={folder} user=l0"
+        self.url = f"postgresql+psycopg://l0@/l0?host={folder}"
+        initdb = ["-D", str(self._data), "-U", "l0", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        self._call("initdb", *initdb)
+
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it answers."""
+        options = ["-k", str(self._folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
+        program = str(self._programs / "postgres")
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "-D", str(self._data), *options], user=self._user, cwd=self._folder, stdout=log, stderr=log
+            )
+        _wait(lambda: psycopg.connect(f"{self.where} dbname=postgres").close(), (psycopg.OperationalError,))
+
+    def stop(self) -> None:
+        """End it in order, whoever is connected."""
+        self.process.send_signal(signal.SIGINT)
+        end(self.process, 10)
+
+    def crash(self) -> None:
+        """End it as a crash does: nothing is written down, the next start recovers from the log."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def freeze(self) -> list[psutil.Process]:
+        """Stop it and all who serve for it; gives the processes to resume."""
+        server = psutil.Process(self.process.pid)
+        server.suspend()
+        frozen = [server, *server.children(recursive=True)]
+        for process in frozen[1:]:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        return frozen
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, user=self._user, cwd=self._folder, capture_output=True)
 
 
 def _postgres_programs(scratch: Path) -> Path:
