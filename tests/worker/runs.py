@@ -45,9 +45,10 @@ def submitted(system: System, *, problem: CalibrationProblem = PROBLEM, epochs: 
     return scenes.submitted(system, scenes.keep_problem(system, problem), **(asked | changes))
 
 
-def undisturbed(epochs: int = EPOCHS) -> CalibrationResult:
+def undisturbed(epochs: int = EPOCHS, seed: int = SEED, log_every: int | None = None) -> CalibrationResult:
     """Give the result of the same run in this process, from beginning to end."""
-    result = run(PROBLEM, CalibrationHyperparameters(**DRAWN, epochs=epochs), RunContext(seed=SEED))
+    context = RunContext(seed=seed, log_every=log_every)
+    result = run(PROBLEM, CalibrationHyperparameters(**DRAWN, epochs=epochs), context)
     assert isinstance(result, CalibrationResult)
     return result
 

@@ -1,0 +1,149 @@
+"""A whole deployment in real processes, each started again when it dies, as the runtime of containers does it."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from service.db.migrate import upgrade
+from service.processes import end, spawn
+from service.settings import Settings
+from service.system import System
+from tests.chaos.databases import DatabaseServer, database_server
+from tests.faults.processes import Broker
+from tests.services import MARK, new_mark
+from tests.worker.runs import engine_of
+
+QUICK = {  # the same rules on a shorter clock; the defaults are 30, 10, 10, 20 and 5 s
+    "lease_seconds": 4.0,
+    "renew_seconds": 1.0,
+    "reap_seconds": 1.0,
+    "republish_seconds": 3.0,
+    "checkpoint_seconds": 0.5,
+    "flush_seconds": 0.2,
+    "stop_seconds": 5.0,
+}
+_STOP_SECONDS = 60
+
+
+@dataclass(kw_only=True)
+class Part:
+    """One process that is kept alive."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: dict[str, str]
+    pass_fds: tuple[int, ...] = ()
+    starts: int = 0
+    popen: "subprocess.Popen[bytes]" = field(init=False)
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with self.log.open("ab") as output:
+            self.popen = spawn(
+                self.command, environment=self.environment, stdout=output, stderr=output, pass_fds=self.pass_fds
+            )
+        self.starts += 1
+
+    def keep_alive(self) -> None:
+        """Start it again where it has ended."""
+        if self.popen.poll() is not None:
+            self.start()
+
+    def stop(self) -> None:
+        """Tell it to end."""
+        end(self.popen, _STOP_SECONDS)
+
+    @property
+    def process(self) -> psutil.Process:
+        """The process, to be stopped or killed."""
+        return psutil.Process(self.popen.pid)
+
+    @property
+    def engine(self) -> psutil.Process | None:
+        """The engine of a worker, where one runs."""
+        return None if self.popen.poll() is not None else engine_of(self.process)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """Two APIs on ports that outlive them, workers, a broker, a database."""
+
+    mark: str
+    urls: list[str]
+    apis: list[Part]
+    workers: list[Part]
+    broker: Broker
+    database: DatabaseServer
+    system: System
+    folder: Path
+
+    @property
+    def parts(self) -> list[Part]:
+        """Every process that is started again when it dies."""
+        return [*self.apis, *self.workers]
+
+    def keep_alive(self) -> None:
+        """Start again what has ended."""
+        for part in self.parts:
+            part.keep_alive()
+
+    def logs(self) -> str:
+        """Give all that was logged."""
+        return "\n".join(part.log.read_text(errors="replace") for part in self.parts)
+
+
+@contextmanager
+def deployment(kind: str, folder: Path, *, workers: int = 3, apis: int = 2) -> Iterator[Deployment]:
+    """Run a deployment on SQLite or PostgreSQL for the time of the context."""
+    with ExitStack() as stack:
+        database = stack.enter_context(database_server(kind, folder))
+        upgrade(database.url)
+        broker = Broker(folder / "broker")
+        stack.callback(lambda: end(broker.process, 10))
+        settings = Settings(data_dir=folder, database_url=database.url, broker_url=broker.url).model_copy(update=QUICK)
+        system = System.open(settings)
+        stack.callback(system.database.dispose)
+        mark = new_mark()
+        environment = {**settings.environment(), MARK: mark}
+        listeners = [stack.enter_context(_listener()) for _ in range(apis)]
+        made = Deployment(
+            mark=mark,
+            urls=[f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners],
+            apis=[_api(number, listener, folder, environment) for number, listener in enumerate(listeners)],
+            workers=[_worker(number, folder, environment) for number in range(workers)],
+            broker=broker,
+            database=database,
+            system=system,
+            folder=folder,
+        )
+        for part in made.parts:
+            part.start()
+            stack.callback(part.stop)
+        yield made
+
+
+def _listener() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(512)
+    return listener
+
+
+def _api(number: int, listener: socket.socket, folder: Path, environment: dict[str, str]) -> Part:
+    handle = listener.fileno()
+    command = [sys.executable, "-m", "service.api.serve", str(handle)]
+    name = f"api-{number}"
+    return Part(name=name, command=command, log=folder / f"{name}.log", environment=environment, pass_fds=(handle,))
+
+
+def _worker(number: int, folder: Path, environment: dict[str, str]) -> Part:
+    name = f"worker-{number}"
+    command = [sys.executable, "-m", "worker"]
+    return Part(name=name, command=command, log=folder / f"{name}.log", environment=environment)
