@@ -11,6 +11,16 @@ from sqlalchemy.orm import Session
 _WRITES = "l0_writes"
 _AFTER_COMMIT = "l0_after_commit"
 _BUSY_MILLISECONDS = 10_000
+_FROZEN_MILLISECONDS = 15_000  # half a lease: who stands still in a transaction loses it, and with it what it locks
+_SERVER_SETTINGS = {"lock_timeout": _BUSY_MILLISECONDS, "idle_in_transaction_session_timeout": _FROZEN_MILLISECONDS}
+_CONNECTION = {  # a server that vanished with its machine is noticed in seconds; libpq's own defaults take hours
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
+}
 
 
 class Database:
@@ -51,7 +61,7 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
 
 
 def _server(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    return create_engine(url, connect_args=_CONNECTION, pool_pre_ping=True, pool_size=10, max_overflow=30)
 
 
 def _sqlite(url: str) -> Engine:

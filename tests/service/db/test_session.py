@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
 from service.db.base import database_now
 from service.db.session import Database, after_commit
+from tests.service.jobs.waiting import until
 
 
 def test_what_waits_for_the_commit_happens_after_it_and_only_then(database: Database) -> None:
@@ -56,3 +59,27 @@ def test_only_the_session_module_commits() -> None:
         if ".commit(" in path.read_text() and path.name != "session.py"
     ]
     assert offenders == []
+
+
+def test_who_stands_still_in_a_transaction_loses_its_locks(postgres_url: str) -> None:
+    """A worker that is frozen in mid-transaction must not hold up those who take its job over."""
+    database = Database(postgres_url)
+    frozen, others = Session(database.engine), Session(database.engine)
+    try:
+        frozen.execute(text("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE"))
+        until(lambda: may_count_workers(others))
+        with pytest.raises(DBAPIError):
+            frozen.execute(text("SELECT 1"))
+    finally:
+        frozen.invalidate()
+        others.close()
+        database.dispose()
+
+
+def may_count_workers(session: Session) -> bool:
+    try:
+        session.execute(text("SELECT count(*) FROM workers"))
+    except OperationalError:  # it waited as long as one waits for a lock
+        session.rollback()
+        return False
+    return True
