@@ -12,6 +12,7 @@ from service.settings import Settings
 from service.system import System
 from service.tables import Base
 from tests.servers import postgres_server, redis_server
+from tests.services import quick_settings
 
 
 @pytest.fixture(scope="session")
@@ -61,18 +62,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     """Settings on a folder of the test's own, with quick leases."""
-    return Settings(
-        data_dir=tmp_path,
-        database_url=database_url,
-        broker_url=redis_url,
-        lease_seconds=3.0,
-        renew_seconds=1.0,
-        reap_seconds=0.5,
-        republish_seconds=2.0,
-        checkpoint_seconds=0.2,
-        flush_seconds=0.1,
-        stop_seconds=5.0,
-    )
+    return quick_settings(tmp_path, database_url=database_url, broker_url=redis_url)
 
 
 @pytest.fixture

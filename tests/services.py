@@ -1,11 +1,30 @@
-"""Processes of a test, marked in their environment so that stragglers are found wherever they are."""
+"""What a test runs: settings on a short clock, processes marked in their environment so that stragglers are found."""
 
 import time
 import uuid
+from pathlib import Path
 
 import psutil
 
+from service.settings import Settings
+
 MARK = "L0TEST_MARK"  # not a setting of ours: it only shows whose child a process is
+
+
+def quick_settings(folder: Path, *, database_url: str, broker_url: str) -> Settings:
+    """Give settings with everything in `folder` and quick leases."""
+    return Settings(
+        data_dir=folder,
+        database_url=database_url,
+        broker_url=broker_url,
+        lease_seconds=3.0,
+        renew_seconds=1.0,
+        reap_seconds=0.5,
+        republish_seconds=2.0,
+        checkpoint_seconds=0.2,
+        flush_seconds=0.1,
+        stop_seconds=5.0,
+    )
 
 
 def new_mark() -> str:

@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from service.system import System
 from tests.service.jobs.waiting import until
 from tests.worker.runs import engine_of, first_checkpoint
 
+WORKER = (sys.executable, "-m", "worker")
 _STOP_SECONDS = 60
 
 
@@ -40,23 +41,20 @@ class WorkerProcess:
 @contextmanager
 def workers(system: System, count: int) -> Iterator[list[WorkerProcess]]:
     """Run that many workers for the time of the context; each that still runs at its end is told to end."""
-    started = [_start(system, system.settings.data_dir / f"worker-{number}.log") for number in range(count)]
-    try:
-        yield started
-    finally:
-        for worker in started:
-            end(worker.popen, _STOP_SECONDS)
+    with ExitStack() as stack:
+        yield [stack.enter_context(running_worker(system, f"worker-{number}")) for number in range(count)]
 
 
-def _start(system: System, log: Path) -> WorkerProcess:
+@contextmanager
+def running_worker(system: System, name: str, command: Sequence[str] = WORKER) -> Iterator[WorkerProcess]:
+    """Run one worker, or a program that becomes one, for the time of the context."""
+    log = system.settings.data_dir / f"{name}.log"
     with log.open("wb") as output:
-        popen = spawn(
-            [sys.executable, "-m", "worker"],
-            environment=system.settings.environment(),
-            stdout=output,
-            stderr=output,
-        )
-    return WorkerProcess(popen=popen, log=log)
+        popen = spawn(command, environment=system.settings.environment(), stdout=output, stderr=output)
+    try:
+        yield WorkerProcess(popen=popen, log=log)
+    finally:
+        end(popen, _STOP_SECONDS)
 
 
 def holder(system: System, job_id: str, among: list[WorkerProcess]) -> tuple[WorkerProcess, psutil.Process]:
@@ -93,6 +91,11 @@ class Broker:
         """Lose all messages."""
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             client.flushall()
+
+    def cut_all_connections(self) -> None:
+        """Cut the connection of everybody else."""
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
 
     def _answers(self) -> bool:
         try:
