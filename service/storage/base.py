@@ -1,11 +1,24 @@
 """What every store can do. Keys are made by the server, never by a client."""
 
 import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 _KEY = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)+")
+_PREFIX = re.compile(r"([a-z0-9_]+(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*/?)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredKey:
+    """One key that a store holds: how many bytes, and when they came (UTC)."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class Store(Protocol):
@@ -27,6 +40,10 @@ class Store(Protocol):
         """Forget the bytes; nothing happens where there are none."""
         ...
 
+    def keys(self, prefix: str) -> Iterator[StoredKey]:
+        """Give every key that begins with `prefix`, in any order; of those that come or go meanwhile, some or none."""
+        ...
+
     def scratch(self) -> Path:
         """Give a folder on the same disk for files on their way in."""
         ...
@@ -42,3 +59,11 @@ def checked_key(key: str) -> str:
         msg = f"not a storage key: {key!r}"
         raise ValueError(msg)
     return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """Give the prefix back, or refuse one that could leave the store."""
+    if not _PREFIX.fullmatch(prefix) or ".." in prefix:
+        msg = f"not the beginning of a storage key: {prefix!r}"
+        raise ValueError(msg)
+    return prefix

@@ -5,11 +5,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from service.storage.base import checked_key
+from service.storage.base import StoredKey, checked_key, checked_prefix
+
+_INCOMING = "incoming"
 
 
 class FolderStore:
@@ -52,9 +55,21 @@ class FolderStore:
         """Forget the bytes."""
         self._path(key).unlink(missing_ok=True)
 
+    def keys(self, prefix: str) -> Iterator[StoredKey]:
+        """Give every key that begins with `prefix`, by a walk through the folders it names."""
+        above = checked_prefix(prefix).rpartition("/")[0]
+        for folder, below, names in os.walk(self._root / above):
+            if Path(folder) == self._root and _INCOMING in below:
+                below.remove(_INCOMING)
+            for path in (Path(folder) / name for name in names):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix):
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        yield _stored(key, path.stat())
+
     def scratch(self) -> Path:
         """Give the folder of files on their way in."""
-        folder = self._root / "incoming"
+        folder = self._root / _INCOMING
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -85,6 +100,10 @@ class FolderStore:
             yield staged
         finally:
             staged.unlink(missing_ok=True)
+
+
+def _stored(key: str, found: os.stat_result) -> StoredKey:
+    return StoredKey(key=key, size_bytes=found.st_size, modified_at=datetime.fromtimestamp(found.st_mtime, UTC))
 
 
 def _sync(path: Path) -> None:

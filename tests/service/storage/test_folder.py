@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,48 @@ def test_a_store_on_no_folder_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="Not a directory"):
         FolderStore(tmp_path / "file" / "store").check_writable()
+
+
+def _keys(store: Store, prefix: str) -> list[str]:
+    return sorted(found.key for found in store.keys(prefix))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [
+        ("", ["jobs/x/1/a", "jobs/x/2/a", "jobs/y/1/a", "uploads/a", "uploads/b"]),
+        ("uploads/", ["uploads/a", "uploads/b"]),
+        ("uploads/a", ["uploads/a"]),
+        ("jobs/x", ["jobs/x/1/a", "jobs/x/2/a"]),
+        ("jobs/x/2/", ["jobs/x/2/a"]),
+        ("problems/", []),
+        ("u", ["uploads/a", "uploads/b"]),
+    ],
+)
+def test_exactly_the_keys_that_begin_so_are_listed(
+    store: FolderStore, tmp_path: Path, prefix: str, found: list[str]
+) -> None:
+    for key in ("uploads/a", "uploads/b", "jobs/x/1/a", "jobs/x/2/a", "jobs/y/1/a"):
+        store.put(key, _elsewhere(tmp_path))
+    _incoming(store)
+    assert _keys(store, prefix) == found
+
+
+def test_a_listed_key_tells_its_size_and_when_it_came(store: FolderStore, tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    store.put("uploads/a", _elsewhere(tmp_path, b"seven b"))
+    (listed,) = store.keys("")
+    assert listed.size_bytes == 7
+    assert abs((listed.modified_at - before).total_seconds()) < 600
+
+
+def test_what_was_deleted_is_not_listed(store: FolderStore, tmp_path: Path) -> None:
+    store.put("uploads/a", _elsewhere(tmp_path))
+    store.delete("uploads/a")
+    assert _keys(store, "") == []
+
+
+@pytest.mark.parametrize("prefix", ["/etc", "..", "a/../..", "a//", "a b", "a/.h"])
+def test_a_prefix_that_could_leave_the_store_is_refused(store: FolderStore, prefix: str) -> None:
+    with pytest.raises(ValueError, match="not the beginning of a storage key"):
+        list(store.keys(prefix))
