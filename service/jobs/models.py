@@ -20,7 +20,7 @@ class Job(Base):
         Index("ix_jobs_page_status", "tenant", "status", "id"),
         Index("ix_jobs_page_kind", "tenant", "kind", "id"),
         Index("ix_jobs_status_queue", "status", "queue"),
-        Index("ix_jobs_ended", "finished_at"),
+        Index("ix_jobs_keeping", "cleared_at", "expired_at", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -56,7 +56,8 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
-    expired_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]  # from now on nobody is given its results
+    cleared_at: Mapped[datetime | None]  # and now they are gone
 
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     summary: Mapped[dict[str, Any] | None]
@@ -72,7 +73,7 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     payload_sha256: Mapped[str]
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
-    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    created_at: Mapped[datetime] = mapped_column(default=database_now(), index=True)
 
 
 class Event(Base):

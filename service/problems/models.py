@@ -22,6 +22,7 @@ class Upload(Base):
     content_type: Mapped[str]
     storage_key: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
+    used_at: Mapped[datetime | None]  # when it was sent again, or a problem was made of it
 
 
 class StoredProblem(Base):

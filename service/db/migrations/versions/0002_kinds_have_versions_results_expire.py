@@ -14,7 +14,7 @@ INDEXES = {
     "ix_jobs_page_status": ["tenant", "status", "id"],
     "ix_jobs_page_kind": ["tenant", "kind", "id"],
     "ix_jobs_status_queue": ["status", "queue"],
-    "ix_jobs_ended": ["finished_at"],
+    "ix_jobs_keeping": ["cleared_at", "expired_at", "finished_at"],
 }
 
 
@@ -22,6 +22,8 @@ def upgrade() -> None:
     # Processes of the version before go on beside this schema, so that every column has a default of the database's.
     op.add_column("jobs", sa.Column("kind_version", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("jobs", sa.Column("expired_at", sa.Float(precision=53), nullable=True))
+    op.add_column("jobs", sa.Column("cleared_at", sa.Float(precision=53), nullable=True))
+    op.add_column("uploads", sa.Column("used_at", sa.Float(precision=53), nullable=True))
     op.add_column("workers", sa.Column("kinds", JSON, nullable=False, server_default="{}"))
     op.create_table(
         "metric_buckets",
@@ -39,12 +41,16 @@ def upgrade() -> None:
     )
     for name, columns in INDEXES.items():
         op.create_index(name, "jobs", columns)
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_idempotency_keys_created_at", "idempotency_keys")
     for name in INDEXES:
         op.drop_index(name, "jobs")
     op.drop_table("metric_buckets")
     op.drop_column("workers", "kinds")
+    op.drop_column("uploads", "used_at")
+    op.drop_column("jobs", "cleared_at")
     op.drop_column("jobs", "expired_at")
     op.drop_column("jobs", "kind_version")
