@@ -2,6 +2,7 @@
 
 ServiceError
 ├── NotFound                 404 not_found
+├── Gone                     410 expired, with `expired_at`
 ├── Conflict                 409, with the code of the conflict
 ├── Unprocessable            422, with the code of what is wrong
 ├── PayloadTooLarge          413 payload_too_large
@@ -14,6 +15,7 @@ ServiceError
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -53,6 +55,16 @@ class NotFound(ServiceError):
     """No such thing, or another tenant's."""
 
     status, title, default_code = 404, "Not found", "not_found"
+
+
+class Gone(ServiceError):
+    """It was here; it was kept as long as promised and not longer."""
+
+    status, title, default_code = 410, "Gone", "expired"
+
+    def __init__(self, detail: str, *, expired_at: datetime) -> None:
+        super().__init__(detail)
+        self.expired_at = expired_at
 
 
 class Conflict(ServiceError):

@@ -48,6 +48,18 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=5.0, gt=0, description="How often a run writes a checkpoint.")
     worker_seen_seconds: float = Field(default=60.0, gt=0, description="How long after its last sign a worker counts.")
 
+    retention_days: float = Field(default=90.0, gt=0, description="How long after a job's end its results are kept.")
+    upload_hours: float = Field(
+        default=24.0, gt=0, description="How long an upload is kept after it was last sent or used."
+    )
+    orphan_hours: float = Field(
+        default=24.0, ge=1, description="How old a stored file that nothing refers to becomes before it is removed."
+    )
+    sweep_seconds: float = Field(default=60.0, gt=0, description="How often a worker looks for what is past its time.")
+    orphan_sweep_seconds: float = Field(
+        default=3600.0, gt=0, description="How often the store is searched for files that nothing refers to."
+    )
+
     worker_queues: str = Field(default="cpu", description="Queues a worker serves, separated by commas.")
     worker_device: str = Field(default="cpu", description="Device its jobs run on: cpu, cuda, cuda:0.")
     worker_concurrency: int = Field(default=1, ge=1, description="Jobs a worker runs at a time.")

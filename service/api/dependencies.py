@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Request
 
 from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
-from service.errors import Conflict, Misdirected, NotFound
+from service.errors import Conflict, Gone, Misdirected, NotFound
 from service.jobs import repository
 from service.jobs.models import Job
 from service.jobs.states import Status
@@ -63,8 +63,18 @@ def _job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
     return find_job(system, tenant, job_id)
 
 
-def _succeeded_job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
+def _kept_job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
     job = find_job(system, tenant, job_id)
+    if job.expired_at is not None:
+        text = f"the results of job '{job_id}' were kept as long as promised and are gone; GET the job for its summary"
+        raise Gone(text, expired_at=job.expired_at)
+    return job
+
+
+KeptJob = Annotated[Job, Depends(_kept_job)]
+
+
+def _succeeded_job(job: KeptJob, job_id: JobId) -> Job:
     if job.status != Status.SUCCEEDED:
         raise Conflict(
             f"job '{job_id}' is {job.status}; it has no result yet or will have none", code="result_not_ready"

@@ -1,11 +1,12 @@
 """Every refusal as application/problem+json (RFC 9457); nothing internal is shown, no input is echoed raw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_jsonable_python
 from sqlalchemy.exc import InternalError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -13,8 +14,10 @@ from starlette.responses import JSONResponse
 
 from l0core.inputs import TAGS
 from service.api.sound_json import json_pointer
-from service.errors import FieldError, ServiceError
+from service.db.session import is_full
+from service.errors import FieldError, Gone, ServiceError
 from service.logging import log
+from service.problems.room import storage_full
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
@@ -59,8 +62,9 @@ def problem(
     errors: Sequence[FieldError] = (),
     retryable: bool = False,
     headers: dict[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Give a problem object as a response."""
+    """Give a problem object as a response; `more` are members that only this kind of problem has."""
     body: dict[str, Any] = {
         "type": f"urn:l0:error:{code}",
         "title": title or HTTPStatus(status).phrase,
@@ -74,6 +78,7 @@ def problem(
             {"pointer": _printable(error.pointer), "code": error.code, "detail": _printable(error.detail)}
             for error in errors
         ],
+        **(more or {}),
     }
     return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -94,6 +99,7 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
         errors=error.errors,
         retryable=error.retryable,
         headers=error.headers,
+        more={"expired_at": to_jsonable_python(error.expired_at)} if isinstance(error, Gone) else None,
     )
 
 
@@ -130,6 +136,8 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
     log.error("database_unavailable", error=str(error))
+    if isinstance(error, OperationalError) and is_full(error):
+        return await _service_error(request, storage_full("what was asked for"))
     text = "the database does not answer just now; try again"
     return problem(request, 503, "not_ready", text, retryable=True, headers={"Retry-After": "2"})
 

@@ -1,16 +1,19 @@
 """Transactions. This is the only place that commits, and the only one that knows how each database begins."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 _WRITES = "l0_writes"
 _AFTER_COMMIT = "l0_after_commit"
 _BUSY_MILLISECONDS = 10_000
+_POSTGRESQL_DISK_FULL = "53100"
 _FROZEN_MILLISECONDS = 15_000  # half a lease: who stands still in a transaction loses it, and with it what it locks
 _SERVER_SETTINGS = {"lock_timeout": _BUSY_MILLISECONDS, "idle_in_transaction_session_timeout": _FROZEN_MILLISECONDS}
 _CONNECTION = {  # a server that vanished with its machine is noticed in seconds; libpq's own defaults take hours
@@ -58,6 +61,12 @@ class Database:
 def after_commit(session: Session, callback: Callable[[], None]) -> None:
     """Call `callback` once the session's transaction is committed, and never otherwise."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Say whether a database has refused to write because its disk is full."""
+    told = getattr(error.orig, "sqlite_errorcode", None) or getattr(error.orig, "sqlstate", None)
+    return told in (sqlite3.SQLITE_FULL, _POSTGRESQL_DISK_FULL)
 
 
 def _server(url: str) -> Engine:

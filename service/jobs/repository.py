@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Update, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Float, Update, and_, case, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
@@ -33,6 +33,11 @@ def job_by_id(session: Session, job_id: str) -> Job | None:
     return session.get(Job, job_id)
 
 
+def lock_job(session: Session, job_id: str) -> None:
+    """Wait for every transaction that has changed the job, and let nobody change it before this one ends."""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+
+
 def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Job]:
     """Give up to `limit` jobs of a tenant, newest first, older than the job `before`."""
     query = select(Job).where(Job.tenant == tenant, *(getattr(Job, name) == value for name, value in filters.items()))
@@ -50,6 +55,14 @@ def forget_old_key(session: Session, tenant: str, key: str, lifetime_seconds: fl
     """Delete an idempotency key that has outlived its time."""
     mine = delete(IdempotencyKey).where(IdempotencyKey.tenant == tenant, IdempotencyKey.key == key)
     session.execute(mine.where(IdempotencyKey.created_at < database_now() - lifetime_seconds))
+
+
+def forget_old_keys(session: Session, lifetime_seconds: float, limit: int) -> int:
+    """Delete idempotency keys of any tenant that have outlived their time; gives how many."""
+    mine = tuple_(IdempotencyKey.tenant, IdempotencyKey.key)
+    old = IdempotencyKey.created_at < database_now() - lifetime_seconds
+    some = select(IdempotencyKey.tenant, IdempotencyKey.key).where(old).limit(limit)
+    return session.connection().execute(delete(IdempotencyKey).where(mine.in_(some), old)).rowcount
 
 
 def jobs_use_problem(session: Session, problem_id: str) -> bool:
@@ -208,6 +221,32 @@ def overdue_jobs(session: Session) -> list[Job]:
     late = Job.created_at + Job.deadline_seconds < database_now()
     active = Job.status.in_([Status.PENDING.value, Status.RUNNING.value])
     return list(session.scalars(select(Job).where(active, _unheld(), Job.deadline_seconds.is_not(None), late)))
+
+
+def expire_jobs(session: Session, kept_seconds: float, limit: int) -> list[str]:
+    """Mark jobs whose end was too long ago as expired; gives their ids."""
+    not_yet = (Job.cleared_at.is_(None), Job.expired_at.is_(None))
+    over = select(Job.id).where(*not_yet, Job.finished_at < database_now() - kept_seconds)
+    some = update(Job).where(Job.id.in_(over.order_by(Job.finished_at).limit(limit)), *not_yet)
+    marked = some.values(expired_at=database_now(), **_LATER).execution_options(synchronize_session=False)
+    return list(session.scalars(marked.returning(Job.id)))
+
+
+def job_to_clear(session: Session, expired_seconds: float) -> Job | None:
+    """Give a job that expired so long ago and still has its results; nobody else is given it in this transaction."""
+    due = select(Job).where(Job.cleared_at.is_(None), Job.expired_at < database_now() - expired_seconds)
+    return session.scalar(due.order_by(Job.expired_at).limit(1).with_for_update(skip_locked=True))
+
+
+def mark_cleared(session: Session, job_id: str) -> None:
+    """Note that nothing is left of a job's results."""
+    _changed(session, update(Job).where(Job.id == job_id).values(cleared_at=database_now()))
+
+
+def running_tokens(session: Session, job_ids: Iterable[str]) -> dict[str, str | None]:
+    """Give, of the jobs there are, the token of the attempt that runs; None where none does."""
+    rows = session.execute(select(Job.id, Job.status, Job.lease_token).where(Job.id.in_(list(job_ids))))
+    return {job_id: token if status == Status.RUNNING.value else None for job_id, status, token in rows}
 
 
 def _changed(session: Session, statement: Update) -> Job | None:

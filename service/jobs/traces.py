@@ -1,15 +1,15 @@
 """SQL on what jobs leave behind: events, loss curves, target rows, checkpoints, artifacts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
 from service.ids import new_id
-from service.jobs.models import Event, Job, Metric, StoredArtifact, StoredCheckpoint, TargetRow
+from service.jobs.models import Event, Job, Metric, MetricBucket, StoredArtifact, StoredCheckpoint, TargetRow
 from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
 
 Values = Mapping[str, Any]
@@ -133,7 +133,10 @@ def put_targets(session: Session, held: Claim, rows: Sequence[Values]) -> None:
 
 
 def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
-    """List a checkpoint that the store holds."""
+    """List a checkpoint that the store holds; one that is listed already (the answer was lost) is listed once."""
+    same = select(StoredCheckpoint.id).where(StoredCheckpoint.job_id == held.job_id)
+    if session.scalar(same.where(StoredCheckpoint.storage_key == ref.storage_key)) is not None:
+        return
     session.add(
         StoredCheckpoint(
             id=new_id("ckp"),
@@ -174,6 +177,34 @@ def put_artifacts(session: Session, job_id: str, refs: Iterable[ArtifactRef]) ->
     _upsert(session, StoredArtifact, rows)
 
 
+def drop_rows(session: Session, job_id: str, limit: int) -> int:
+    """Delete some points of a job's loss curves and some of its target rows; gives how many, 0 where none are left."""
+    place: ColumnElement[Any] = literal_column("ctid" if _is_postgresql(session) else "rowid")
+    dropped = 0
+    for table in (Metric, MetricBucket, TargetRow):
+        some = select(place).select_from(table).where(table.job_id == job_id).limit(limit - dropped)
+        dropped += session.connection().execute(delete(table).where(place.in_(some))).rowcount
+    return dropped
+
+
+def drop_files(session: Session, job_id: str) -> list[str]:
+    """Take every artifact and checkpoint of a job off the list; gives the storage keys to delete."""
+    tables = (StoredArtifact, StoredCheckpoint)
+    return [
+        key
+        for table in tables
+        for key in session.scalars(delete(table).where(table.job_id == job_id).returning(table.storage_key))
+    ]
+
+
+def listed_files(session: Session, job_ids: Collection[str]) -> set[str]:
+    """Give the storage keys of the artifacts and checkpoints of these jobs."""
+    tables = (StoredArtifact, StoredCheckpoint)
+    return {
+        key for table in tables for key in session.scalars(select(table.storage_key).where(table.job_id.in_(job_ids)))
+    }
+
+
 _PARAMETERS_A_STATEMENT = 30_000  # SQLite takes 32,766, PostgreSQL 65,535
 
 
@@ -181,10 +212,14 @@ def _upsert(session: Session, table: type[Base], rows: Sequence[Values]) -> None
     """Insert rows; one whose key is there already is replaced whole."""
     if not rows:
         return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if _is_postgresql(session) else sqlite.insert
     size = max(1, _PARAMETERS_A_STATEMENT // len(rows[0]))
     keys = [column.name for column in table.__table__.primary_key]
     for start in range(0, len(rows), size):
         statement = insert(table).values([dict(row) for row in rows[start : start + size]])
         changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+
+
+def _is_postgresql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"

@@ -115,6 +115,15 @@ class Failure:
     pointer: str = ""
 
 
+def attempt_prefix(job_id: str, token: str) -> str:
+    """Give how the storage keys of an attempt's files begin; another attempt's never collide with them.
+
+    >>> attempt_prefix("job_1", "0123456789abcdef")
+    'jobs/job_1/0123456789ab/'
+    """
+    return f"jobs/{job_id}/{token[:12]}/"
+
+
 class Directive(Enum):
     """What a worker is told when it reports."""
 

@@ -25,6 +25,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "heartbeat_at": job.heartbeat_at,
+        "expired_at": job.expired_at,
         "problem_id": job.problem_id,
         "problem_sha256": job.problem_sha256,
         "hyperparameters": job.hyperparameters,

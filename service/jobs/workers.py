@@ -1,6 +1,6 @@
 """SQL on workers: which processes were seen, and when."""
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import database_now
@@ -37,6 +37,18 @@ def forget_worker(session: Session, worker_id: str) -> None:
     if row is not None:
         session.delete(row)
         session.flush()
+
+
+def forget_lost_workers(session: Session, unseen_seconds: float) -> int:
+    """Remove workers that died long ago without a word; gives how many."""
+    lost = delete(Worker).where(Worker.seen_at < database_now() - unseen_seconds)
+    return session.connection().execute(lost).rowcount
+
+
+def is_eldest(session: Session, worker_id: str, within_seconds: float) -> bool:
+    """Say whether no worker seen lately is older than this one: what one alone shall do is then for it to do."""
+    seen = [worker.id for worker in workers_seen(session, within_seconds)]
+    return worker_id == min(seen, default=worker_id)
 
 
 def workers_seen(session: Session, within_seconds: float) -> list[Worker]:

@@ -10,7 +10,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api.dependencies import TheJob, TheSystem
+from service.api.dependencies import KeptJob, TheSystem
 from service.api.preconditions import is_known
 from service.errors import Conflict, NotFound, RangeNotSatisfiable
 from service.jobs import traces
@@ -24,14 +24,14 @@ _REPORT_POLICY = (
 
 
 @router.get("/{job_id}/artifacts")
-def list_artifacts(system: TheSystem, job: TheJob) -> dict[str, Any]:
+def list_artifacts(system: TheSystem, job: KeptJob) -> dict[str, Any]:
     """Give name, size and digest of every artifact; none before the job has succeeded."""
     with system.database.reading() as session:
         return {"data": [_view(artifact) for artifact in traces.artifacts(session, job.id)]}
 
 
 @router.get("/{job_id}/artifacts/{name}", response_model=None, responses={206: {"description": "A range of bytes."}})
-def get_artifact(request: Request, system: TheSystem, job: TheJob, name: str) -> Response:
+def get_artifact(request: Request, system: TheSystem, job: KeptJob, name: str) -> Response:
     """Give one artifact's bytes."""
     with system.database.reading() as session:
         artifact = traces.artifact(session, job.id, name)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from service.api.dependencies import TheJob, TheSystem
+from service.api.dependencies import KeptJob, TheSystem
 from service.api.pagination import LARGEST_INTEGER
 from service.jobs import traces
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["results"])
 @router.get("/{job_id}/metrics")
 def get_metrics(
     system: TheSystem,
-    job: TheJob,
+    job: KeptJob,
     keys: Annotated[
         str | None, Query(max_length=2000, description="Names separated by commas; all by default.")
     ] = None,
