@@ -1,6 +1,5 @@
 """From a request to a problem: uploads resolved, arrays parsed in a process of their own, the content stored once."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from service.problems.models import StoredProblem, Upload
 from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
 from service.problems.room import room
 from service.resources import Resources
+from service.storage.held import held_folder
 
 
 def validate(system: Resources, tenant: str, kind: str, inputs: BaseModel) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def register(
     system: Resources, tenant: str, kind: str, inputs: BaseModel, tags: Mapping[str, str]
 ) -> tuple[StoredProblem, bool]:
     """Build a problem and keep it; gives (problem, whether it is new). The same content is stored once a tenant."""
-    with room("the problem"), tempfile.TemporaryDirectory(dir=system.store.scratch()) as folder:
-        built = Path(folder) / "problem.safetensors"
+    with room("the problem"), held_folder(system.store.scratch()) as folder:
+        built = folder / "problem.safetensors"
         with _local_uploads(system, tenant, inputs) as uploads:
             report = sandbox.run(_build_request(system, kind, inputs, uploads, output=str(built)))
         return _keep(system, _row(tenant, kind, report, tags), built)
@@ -95,10 +95,15 @@ def _held(system: Resources, row: StoredProblem) -> StoredProblem | None:
 
 @contextmanager
 def _local_uploads(system: Resources, tenant: str, inputs: BaseModel) -> Iterator[dict[str, UploadedFile]]:
-    with system.database.reading() as session:
-        rows = repository.uploads_of(session, tenant, _upload_ids(inputs))
+    ids = list(_upload_ids(inputs))
+    rows = _used(system, tenant, ids) if ids else {}
     with ExitStack() as stack:
         yield {upload_id: _file(stack, system, row) for upload_id, row in rows.items()}
+
+
+def _used(system: Resources, tenant: str, ids: list[str]) -> dict[str, Upload]:
+    with system.database.transaction() as session:
+        return repository.use_uploads(session, tenant, ids)
 
 
 def _file(stack: ExitStack, system: Resources, row: Upload) -> UploadedFile:

@@ -1,10 +1,11 @@
 """SQL on uploads and problems."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from service.db.base import database_now
 from service.errors import NotFound
 from service.problems.models import StoredProblem, Upload
 
@@ -14,20 +15,41 @@ def upload_of(session: Session, tenant: str, upload_id: str) -> Upload | None:
     return session.scalar(select(Upload).where(Upload.id == upload_id, Upload.tenant == tenant))
 
 
-def uploads_of(session: Session, tenant: str, ids: Iterable[str]) -> dict[str, Upload]:
-    """Give a tenant's uploads by id; NotFound names the first that is not there."""
-    found = {upload_id: upload_of(session, tenant, upload_id) for upload_id in dict.fromkeys(ids)}
+def use_uploads(session: Session, tenant: str, ids: Iterable[str]) -> dict[str, Upload]:
+    """Give a tenant's uploads by id, kept for a full term from now on; NotFound names the first that is not there."""
+    found = {upload_id: _used(session, tenant, upload_id) for upload_id in dict.fromkeys(ids)}
     for upload_id, upload in found.items():
         if upload is None:
             raise NotFound(f"there is no upload '{upload_id}'")
     return {upload_id: upload for upload_id, upload in found.items() if upload is not None}
 
 
-def same_upload(session: Session, tenant: str, sha256: str, content_type: str) -> Upload | None:
-    """Give the upload that holds these bytes already."""
-    return session.scalar(
-        select(Upload).where(Upload.tenant == tenant, Upload.sha256 == sha256, Upload.content_type == content_type)
+def _used(session: Session, tenant: str, upload_id: str) -> Upload | None:
+    mine = update(Upload).where(Upload.id == upload_id, Upload.tenant == tenant)
+    return session.scalar(mine.values(used_at=database_now()).returning(Upload))
+
+
+def use_same_upload(session: Session, tenant: str, sha256: str, content_type: str) -> Upload | None:
+    """Give the upload that holds these bytes already, kept for a full term from now on."""
+    same = select(Upload.id).where(
+        Upload.tenant == tenant, Upload.sha256 == sha256, Upload.content_type == content_type
     )
+    held = session.scalar(same)
+    return None if held is None else _used(session, tenant, held)
+
+
+def forget_uploads(session: Session, unused_seconds: float, limit: int) -> list[str]:
+    """Take uploads off the list that nobody has sent or used for so long; gives the storage keys to delete."""
+    since = func.coalesce(Upload.used_at, Upload.created_at)
+    old = select(Upload.id).where(since < database_now() - unused_seconds).limit(limit)
+    unused = delete(Upload).where(Upload.id.in_(old), since < database_now() - unused_seconds)
+    return list(session.scalars(unused.returning(Upload.storage_key)))
+
+
+def listed_files(session: Session, ids: Collection[str]) -> set[str]:
+    """Give the storage keys of the uploads and problems of these ids."""
+    tables = (Upload, StoredProblem)
+    return {key for table in tables for key in session.scalars(select(table.storage_key).where(table.id.in_(ids)))}
 
 
 def problem_of(session: Session, tenant: str, problem_id: str) -> StoredProblem | None:

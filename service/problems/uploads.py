@@ -3,8 +3,7 @@
 import base64
 import hashlib
 import re
-import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from service.problems.models import Upload
 from service.problems.room import room
 from service.resources import Resources
 from service.storage import Store
+from service.storage.held import held_file
 
 _DIGEST = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*(?:;.*)?")
 
@@ -39,8 +39,10 @@ class Receiver:
         self._limit = limit
         self._size = 0
         self._hash = hashlib.sha256()
+        self._stack = ExitStack()
         with room("the upload"):
-            self._file = tempfile.NamedTemporaryFile(dir=store.scratch(), delete=False)  # noqa: SIM115 - see __exit__
+            self._path = self._stack.enter_context(held_file(store.scratch()))
+            self._file = self._path.open("wb")
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +52,7 @@ class Receiver:
     ) -> None:
         with suppress(OSError):  # what a full disk did not take is thrown away with the rest
             self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
+        self._stack.close()
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; refuses the first byte over the limit."""
@@ -66,7 +68,7 @@ class Receiver:
         with room("the upload"):
             self._file.close()
         check_digest(content_digest, self._hash.digest())
-        return Received(path=Path(self._file.name), sha256=self._hash.hexdigest(), size_bytes=self._size)
+        return Received(path=self._path, sha256=self._hash.hexdigest(), size_bytes=self._size)
 
 
 def check_digest(header: str | None, digest: bytes) -> None:
@@ -91,8 +93,8 @@ def _named_digest(part: str) -> tuple[str, str]:
 
 def keep(system: Resources, tenant: str, received: Received, content_type: str) -> tuple[Upload, bool]:
     """Store an upload and list it; gives (upload, whether it is new). The same bytes are stored once a tenant."""
-    with system.database.reading() as session:
-        held = repository.same_upload(session, tenant, received.sha256, content_type)
+    with system.database.transaction() as session:
+        held = repository.use_same_upload(session, tenant, received.sha256, content_type)
     if held is not None:
         return held, False
     upload = Upload(
@@ -117,8 +119,8 @@ def _list(system: Resources, upload: Upload) -> tuple[Upload, bool]:
         return upload, True
     except IntegrityError:
         system.store.delete(upload.storage_key)
-        with system.database.reading() as session:
-            held = repository.same_upload(session, upload.tenant, upload.sha256, upload.content_type)
+        with system.database.transaction() as session:
+            held = repository.use_same_upload(session, upload.tenant, upload.sha256, upload.content_type)
         if held is None:
             raise
         return held, False
