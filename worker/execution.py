@@ -15,14 +15,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from l0core.kinds import KINDS
-from service.jobs import lifecycle, repository, traces
+from service.jobs import lifecycle, traces
 from service.jobs.failures import deadline_exceeded
-from service.jobs.states import TERMINAL, Status
-from service.jobs.values import Claim, Directive, WorkerIdentity
+from service.jobs.values import Batch, Claim, Directive, WorkerIdentity
+from service.keeping import orphans
+from service.keeping.scratch import is_of_no_living_job
 from service.logging import log
 from service.system import System
 from worker.engine_process import EngineProcess
-from worker.failures import failure_of, failure_of_exit
+from worker.failures import describe, failure_of, failure_of_exit
 from worker.ledger import Ledger
 from worker.messages import Assignment, DoneMessage, FailedMessage
 
@@ -49,21 +50,37 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
         return
     log.info("job_claimed", job_id=job_id, attempt=held.attempt)
     _remove_leftovers(system, job_id)
-    with (
-        tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
-        EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
-    ):
-        Watch(system, worker, held, child, draining).run()
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
+            EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
+        ):
+            Watch(system, worker, held, child, draining).run()
+    except OSError as error:  # no room for its folder, no process to be had
+        _fail(system, held, error)
+    _remove_orphans(system, held)
 
 
 def _remove_leftovers(system: System, job_id: str) -> None:
     """Remove the folders that attempts of this job, or of jobs that have ended, left here when a worker was killed."""
     for folder in system.store.scratch().glob("job_*-*"):
-        owner = folder.name.partition("-")[0]
-        with system.database.reading() as session:
-            job = repository.job_by_id(session, owner)
-        if owner == job_id or job is None or Status(job.status) in TERMINAL:
+        if folder.name.startswith(f"{job_id}-") or is_of_no_living_job(system, folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fail(system: System, held: Claim, error: OSError) -> None:
+    """End an attempt that this machine could not carry out."""
+    log.error("attempt_broken_off", job_id=held.job_id, error=str(error))
+    with system.database.transaction() as session:
+        lifecycle.fail(session, held, Batch(), failure_of(describe(error)), system.dispatcher)
+
+
+def _remove_orphans(system: System, held: Claim) -> None:
+    """Remove what this attempt has stored and could not list; where that fails too, a sweep does it later."""
+    try:
+        orphans.remove_of_attempt(system, held)
+    except Exception as error:  # noqa: BLE001 - the attempt has ended, whatever store or database say now
+        log.warning("orphans_stay", job_id=held.job_id, error=str(error))
 
 
 def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:

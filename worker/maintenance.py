@@ -1,42 +1,34 @@
-"""What every worker does beside its jobs: show that it lives, and look for lost and forgotten ones."""
-
-import threading
-
-from sqlalchemy.exc import SQLAlchemyError
+"""What every worker does beside its jobs: show that it lives, look for lost and forgotten ones, sweep."""
 
 from service.jobs import lifecycle, workers
 from service.jobs.values import WorkerIdentity
+from service.keeping.sweep import Sweep
 from service.logging import log
 from service.system import System
+from worker.rounds import Rounds
 
 
 class Maintenance:
-    """A thread that runs a round every `reap_seconds` until it is stopped."""
+    """Two threads: one that must not be late, every `reap_seconds`, and one that may take its time."""
 
     def __init__(self, system: System, worker: WorkerIdentity) -> None:
         self._system, self._worker = system, worker
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._rounds, name="maintenance", daemon=True)
+        self._sweep = Sweep(system, worker.id)
+        self._signs = Rounds("maintenance", self._round, system.settings.reap_seconds)
+        self._sweeps = Rounds("sweep", self._sweep_round, system.settings.sweep_seconds)
 
     def start(self) -> None:
-        """Begin with a round at once."""
-        self._thread.start()
+        """Begin with a round of each at once."""
+        self._signs.start()
+        self._sweeps.start()
 
     def stop(self) -> None:
-        """End after the round in hand, and take this worker off the list."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        """End after the rounds in hand, and take this worker off the list."""
+        self._sweeps.tell()
+        self._signs.stop()
+        self._sweeps.stop()
         with self._system.database.transaction() as session:
             workers.forget_worker(session, self._worker.id)
-
-    def _rounds(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._round()
-            except SQLAlchemyError as error:
-                log.warning("maintenance_failed", error=str(error))
-            self._stopped.wait(self._system.settings.reap_seconds)
 
     def _round(self) -> None:
         dispatcher = self._system.dispatcher
@@ -46,3 +38,6 @@ class Maintenance:
             sent = lifecycle.reap(session, self._system.settings.republish_seconds, dispatcher, waiting)
         if sent:
             log.info("published_again", jobs=sent)
+
+    def _sweep_round(self) -> None:
+        self._sweep.round(self._sweeps.told_to_stop)

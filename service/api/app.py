@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
 from l0core.version import VERSION
 from service.api import errors
@@ -25,11 +27,21 @@ from service.api.routes import (
     uploads,
 )
 from service.auth.guard import check_start
+from service.keeping.scratch import remove_leftovers
+from service.logging import log
 from service.settings import Settings
 from service.system import System
 
 WEB = Path(__file__).parent / "web"
 _ROUTES = (health, methods, uploads, problems, jobs, events, findings, metrics, results, artifacts, pages)
+
+
+def _clear_up(system: System) -> None:
+    """Remove what an API that was killed has left; that it cannot be done keeps nobody from being served."""
+    try:
+        remove_leftovers(system)
+    except (OSError, SQLAlchemyError) as error:
+        log.warning("leftovers_stay", error=str(error))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(_clear_up, system)
         yield
         system.database.dispose()
 

@@ -85,7 +85,7 @@ def test_a_worker_that_ends_before_it_was_ready_ends_quietly(system: System) -> 
 @on_sqlite
 def test_nobody_waits_for_the_database_while_the_broker_is_asked(system: System, tmp_path: Path) -> None:
     scenes.published_long_ago(system, scenes.submitted(system))
-    asked = sqlite3.connect(tmp_path / "l0.db", timeout=0, isolation_level=None, check_same_thread=False)
+    asked = sqlite3.connect(tmp_path / "l0.db", timeout=0.5, isolation_level=None, check_same_thread=False)
     with closing(asked) as database, slow_broker(tmp_path / "slow.sock", partial(takes_writes, database)) as answers:
         slow = System.open(
             system.settings.model_copy(update={"broker_url": f"redis+socket://{tmp_path / 'slow.sock'}"})
