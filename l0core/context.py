@@ -74,17 +74,23 @@ def _forget(_path: Path, _epoch: int) -> None:
     return None
 
 
+def _raise(error: OSError, _epoch: int) -> None:
+    raise error
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
     """Where checkpoints are written and how often; `saved(path, epoch)` is called once each is complete on disk.
 
-    One is due after `every_epochs` epochs where that is given, else after `every_seconds`.
+    One is due after `every_epochs` epochs where that is given, else after `every_seconds`. `missed(error, epoch)` is
+    called where one could not be written: the one before is still there, and the run goes on unless it raises.
     """
 
     folder: Path
     every_epochs: int | None = None
     every_seconds: float = 10.0
     saved: Callable[[Path, int], None] = _forget
+    missed: Callable[[OSError, int], None] = _raise
 
     @property
     def path(self) -> Path:

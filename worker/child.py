@@ -4,13 +4,13 @@ Its first line of standard input is the assignment; any later line, or the end o
 means stop. It reports on the pipe whose number is its only argument.
 """
 
-import hashlib
 import os
 import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -24,13 +24,14 @@ from l0core.errors import CheckpointIncompatible
 from l0core.kind import Result
 from l0core.kinds import KINDS
 from l0core.plain import plain
+from service.jobs.values import attempt_prefix
 from service.settings import Settings
 from service.storage import FolderStore, Store
 from worker import failures
+from worker.checkpoints import Checkpoints
 from worker.messages import (
     ArtifactMessage,
     Assignment,
-    CheckpointMessage,
     DoneMessage,
     EpochMessage,
     FindingMessage,
@@ -38,6 +39,7 @@ from worker.messages import (
     StoppedMessage,
     TargetsMessage,
 )
+from worker.sha256 import sha256_of
 
 _ROWS_A_MESSAGE = 1000
 
@@ -76,14 +78,15 @@ class Desk:
 
     def key(self, name: str) -> str:
         """Give the storage key of a file of this attempt; another attempt's files never collide with it."""
-        return f"jobs/{self.assignment.job_id}/{self.assignment.token[:12]}/{name}"
+        return attempt_prefix(self.assignment.job_id, self.assignment.token) + name
 
 
 def _outcome(desk: Desk, stop: threading.Event) -> BaseModel:
     try:
         return _run(desk, stop)
     except BaseException as error:  # noqa: BLE001 - every end of a run is told, by the table in `failures`
-        traceback.print_exc()
+        with suppress(OSError):  # where no room is left, none is left for the log
+            traceback.print_exc()
         return failures.describe(error)
 
 
@@ -122,6 +125,7 @@ def _unusable(reason: str) -> FindingMessage:
 def _context(desk: Desk, stop: threading.Event) -> RunContext:
     assignment = desk.assignment
     folder = Path(assignment.folder)
+    checkpoints = Checkpoints(desk.store, desk.key, desk.send)
     return RunContext(
         seed=assignment.seed,
         device=assignment.device,
@@ -132,7 +136,8 @@ def _context(desk: Desk, stop: threading.Event) -> RunContext:
             folder=folder,
             every_epochs=assignment.checkpoint_every,
             every_seconds=desk.settings.checkpoint_seconds,
-            saved=lambda path, epoch: _store_checkpoint(desk, path, epoch),
+            saved=checkpoints.saved,
+            missed=checkpoints.missed,
         ),
         resume_from=_fetched_checkpoint(desk, folder),
     )
@@ -150,7 +155,7 @@ def _fetched_checkpoint(desk: Desk, folder: Path) -> Path | None:
     except KeyError:
         desk.send(_unusable("it is gone from the store"))
         return None
-    if _sha256(path) != assignment.checkpoint_sha256:
+    if sha256_of(path) != assignment.checkpoint_sha256:
         desk.send(_unusable("its bytes are not the ones that were stored"))
         return None
     return path
@@ -166,19 +171,12 @@ def _message(report: Report) -> BaseModel:
             return FindingMessage(**plain(asdict(report)))
 
 
-def _store_checkpoint(desk: Desk, path: Path, epoch: int) -> None:
-    key = desk.key(f"checkpoint-{epoch:09d}.safetensors")
-    sha256, size = _sha256(path), path.stat().st_size
-    desk.store.put(key, path)
-    desk.send(CheckpointMessage(epoch=epoch, storage_key=key, sha256=sha256, size_bytes=size))
-
-
 def _save(desk: Desk, result: Result) -> None:
     for rows in _batches(result.target_rows(), _ROWS_A_MESSAGE):
         desk.send(TargetsMessage(rows=[plain(row) for row in rows]))
     for artifact in result.write(Path(desk.assignment.folder) / "artifacts"):
         key = desk.key(artifact.name)
-        sha256, size = _sha256(artifact.path), artifact.path.stat().st_size
+        sha256, size = sha256_of(artifact.path), artifact.path.stat().st_size
         desk.store.put(key, artifact.path)
         desk.send(
             ArtifactMessage(
@@ -195,11 +193,6 @@ def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
     waiting = iter(rows)
     while batch := list(islice(waiting, size)):
         yield batch
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

@@ -31,8 +31,10 @@ def describe(error: BaseException) -> FailedMessage:
     if _no_memory(error):
         text = "the run needs more memory than its worker has; use a smaller problem or a larger worker"
         return FailedMessage(code="out_of_memory", detail=text)
-    if _no_room(error):
-        return FailedMessage(code="storage_full", detail="there is no room left to store checkpoints or results")
+    if is_no_room(error):
+        return FailedMessage(
+            code="storage_full", detail="there is no room left to store the result; make room and submit the job again"
+        )
     if isinstance(error, OSError):
         return FailedMessage(
             code="worker_lost", detail=f"reading or storing failed: {type(error).__name__}", retry=True
@@ -49,7 +51,7 @@ def _no_memory(error: BaseException) -> bool:
     )
 
 
-def _no_room(error: BaseException) -> bool:
+def is_no_room(error: BaseException) -> bool:
     """Say whether the disk is full: safetensors tells the system's number only in words."""
     number = error.errno if isinstance(error, OSError) else None
     told = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None

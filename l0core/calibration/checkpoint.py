@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from l0core.calibration.history import History
 from l0core.errors import CheckpointIncompatible
 from l0core.version import VERSION
 
+_OS_ERROR = re.compile(r"os error (\d+)")
 State = tuple[int, dict[str, Tensor], History]
 
 
@@ -41,10 +43,23 @@ def write(path: Path, identity: Identity, epoch: int, tensors: Mapping[str, Tens
     snapshots = {f"snapshot.{step}": torch.as_tensor(values) for step, values in history.snapshots.items()}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     temporary = path.with_suffix(".tmp")
-    save_file(plain | snapshots, temporary, metadata=header)
-    with temporary.open("rb") as file:
+    try:
+        _save(plain | snapshots, temporary, header)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    try:
+        save_file(dict(tensors), path, metadata=header)
+    except SafetensorError as error:  # it tells the system's number only in words
+        told = _OS_ERROR.search(str(error))
+        if told is None:
+            raise
+        raise OSError(int(told.group(1)), os.strerror(int(told.group(1)))) from error
+    with path.open("rb") as file:
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read(path: Path, identity: Identity) -> State:

@@ -290,9 +290,13 @@ class Selector:
         if not state.is_sound():
             raise self._diverged()
         policy.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(state), self._history)
+        try:
+            checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(state), self._history)
+        except OSError as error:
+            policy.missed(error, self._epoch)
+        else:
+            policy.saved(policy.path, self._epoch)
         self._last_checkpoint = self._context.clock()
-        policy.saved(policy.path, self._epoch)
 
     def _checkpoint_due(self, policy: CheckpointPolicy) -> bool:
         if policy.every_epochs is not None:

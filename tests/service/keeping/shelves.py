@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
 from service.ids import new_id
+from service.jobs import traces
 from service.jobs.models import Job
 from service.jobs.values import ArtifactRef, CheckpointRef
 from service.problems.models import Upload
@@ -104,3 +106,8 @@ def count(system: System, table: type[Base]) -> int:
 def never() -> bool:
     """Let a round go to its end."""
     return False
+
+
+def named(session: Session, job_id: str) -> set[str]:
+    """Give the storage keys that a job's rows name."""
+    return traces.listed_files(session, [job_id])
