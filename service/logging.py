@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict
@@ -9,6 +11,23 @@ from structlog.typing import EventDict
 from service.settings import Settings
 
 log = structlog.get_logger()
+
+
+class Unfailing:
+    """A stream that drops what cannot be written: on a full disk the work goes on, without a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Let it be seen, where it can be."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure(settings: Settings, *, process: str) -> None:
@@ -27,6 +46,6 @@ def configure(settings: Settings, *, process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
