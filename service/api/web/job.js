@@ -65,7 +65,7 @@ class Page {
     this.show();
     if (before && before.status !== job.status) announce(`The job is ${job.status}.`);
     if (!hasEnded(job)) return true;
-    if (job.status === "succeeded") await this.showResults();
+    if (job.status === "succeeded" && !job.expired_at) await this.showResults();
     return false;
   }
 
@@ -88,7 +88,7 @@ class Page {
   }
 
   async readCurves(job) {
-    if (job.progress?.epochs === undefined) return;
+    if (job.progress?.epochs === undefined || job.expired_at) return;
     const { metrics } = await this.get(`${job.links.metrics}?max_points=${POINTS}&keys=${CURVES}`);
     if (!this.start.loss) this.start = (await this.get(`${job.links.metrics}?to_step=0&keys=${CURVES}`)).metrics;
     this.metrics = metrics;

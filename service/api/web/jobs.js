@@ -119,7 +119,7 @@ class List {
     for (const job of this.jobs) {
       const row = this.rows.get(job.id);
       const state = `${job.status} ${job.progress?.epoch}`;
-      if (row.drawn === state || job.status === "pending" || !isOnScreen(row)) continue;
+      if (row.drawn === state || job.status === "pending" || job.expired_at || !isOnScreen(row)) continue;
       await drawLoss(row.spark, job, this.signal);
       row.drawn = state;
     }

@@ -85,6 +85,7 @@ function facts(job, problem) {
     Created: dateTime(job.created_at),
     Started: dateTime(job.started_at),
     Ended: dateTime(job.finished_at),
+    ...(job.expired_at && { "Results removed": dateTime(job.expired_at) }),
     Versions: Object.entries(job.versions ?? {}).map(([part, version]) => `${part} ${version}`).join(", ") || "–",
     Tags: Object.entries(job.tags ?? {}).map(([key, value]) => `${key}: ${value}`).join(", ") || "–",
   };
