@@ -3,10 +3,12 @@
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LEASES_TO_LIST = 3
 
 
 class Settings(BaseSettings):
@@ -53,7 +55,9 @@ class Settings(BaseSettings):
         default=24.0, gt=0, description="How long an upload is kept after it was last sent or used."
     )
     orphan_hours: float = Field(
-        default=24.0, ge=1, description="How old a stored file that nothing refers to becomes before it is removed."
+        default=24.0,
+        gt=0,
+        description="How old a stored file that nothing refers to becomes before it is removed; three leases at least.",
     )
     sweep_seconds: float = Field(default=60.0, gt=0, description="How often a worker looks for what is past its time.")
     orphan_sweep_seconds: float = Field(
@@ -73,6 +77,17 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         """Fix a relative folder now: this process or its children may run elsewhere later."""
         return None if path is None else path.resolve()
+
+    @model_validator(mode="after")
+    def _orphans_outlive_leases(self) -> Self:
+        """Refuse to remove files so young that a worker may still be about to list them."""
+        if self.orphan_hours * 3600 < _LEASES_TO_LIST * self.lease_seconds:
+            least = _LEASES_TO_LIST * self.lease_seconds
+            raise ValueError(
+                f"orphan_hours is {self.orphan_hours:g}: files of {least:g} s or less may still come to be listed; "
+                f"allow {least / 3600:.3g} hours or more"
+            )
+        return self
 
     @property
     def database(self) -> str:

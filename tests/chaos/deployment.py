@@ -19,7 +19,7 @@ from tests.faults.processes import Broker
 from tests.services import MARK, new_mark
 from tests.worker.runs import engine_of
 
-QUICK = {  # the same rules on a shorter clock; the defaults are 30, 10, 10, 20 and 5 s
+QUICK = {  # the same rules on a shorter clock; the defaults: `docs/settings.md`
     "lease_seconds": 4.0,
     "renew_seconds": 1.0,
     "reap_seconds": 1.0,
@@ -27,6 +27,8 @@ QUICK = {  # the same rules on a shorter clock; the defaults are 30, 10, 10, 20 
     "checkpoint_seconds": 0.5,
     "flush_seconds": 0.2,
     "stop_seconds": 5.0,
+    "orphan_hours": 20.0 / 3600,
+    "orphan_sweep_seconds": 5.0,
 }
 _STOP_SECONDS = 60
 

@@ -135,6 +135,12 @@ def test_a_setting_out_of_range_is_refused(changed: dict[str, Any]) -> None:
         Settings(**changed)
 
 
+def test_a_file_that_may_still_be_listed_is_no_orphan() -> None:
+    with pytest.raises(ValidationError, match="orphan_hours is 0.02"):
+        Settings(orphan_hours=0.02, lease_seconds=30.0)
+    assert Settings(orphan_hours=0.02, lease_seconds=10.0).orphan_hours == 0.02
+
+
 def test_settings_never_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]  # the point of the test
