@@ -3,9 +3,9 @@
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _LEASES_TO_LIST = 3
@@ -78,16 +78,10 @@ class Settings(BaseSettings):
         """Fix a relative folder now: this process or its children may run elsewhere later."""
         return None if path is None else path.resolve()
 
-    @model_validator(mode="after")
-    def _orphans_outlive_leases(self) -> Self:
-        """Refuse to remove files so young that a worker may still be about to list them."""
-        if self.orphan_hours * 3600 < _LEASES_TO_LIST * self.lease_seconds:
-            least = _LEASES_TO_LIST * self.lease_seconds
-            raise ValueError(
-                f"orphan_hours is {self.orphan_hours:g}: files of {least:g} s or less may still come to be listed; "
-                f"allow {least / 3600:.3g} hours or more"
-            )
-        return self
+    @property
+    def orphan_seconds(self) -> float:
+        """How old a file becomes before nobody can still be about to list it, or longer where that is asked for."""
+        return max(self.orphan_hours * 3600, _LEASES_TO_LIST * self.lease_seconds)
 
     @property
     def database(self) -> str:

@@ -84,7 +84,7 @@ def _is_of(key: str, token: str | None) -> bool:
 
 
 def _old_keys(system: Resources) -> Iterator[str]:
-    before = datetime.now(UTC) - timedelta(hours=system.settings.orphan_hours)
+    before = datetime.now(UTC) - timedelta(seconds=system.settings.orphan_seconds)
     for prefix in _PREFIXES:
         yield from (stored.key for stored in system.store.keys(prefix) if stored.modified_at < before)
 
