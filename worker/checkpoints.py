@@ -23,15 +23,12 @@ class Checkpoints:
 
     def saved(self, path: Path, epoch: int) -> None:
         """Store a checkpoint that is whole on this disk, and tell the worker."""
-        key = self._key(f"checkpoint-{epoch:09d}.safetensors")
-        sha256, size = sha256_of(path), path.stat().st_size
         try:
-            self._store.put(key, path)
+            self._store_checkpoint(path, epoch)
         except OSError as error:
             self.missed(error, epoch)
-            return
-        self._is_missing = False
-        self._send(CheckpointMessage(epoch=epoch, storage_key=key, sha256=sha256, size_bytes=size))
+        else:
+            self._is_missing = False
 
     def missed(self, error: OSError, epoch: int) -> None:
         """Tell the worker that a checkpoint could not be kept, once until one is kept again."""
@@ -41,3 +38,9 @@ class Checkpoints:
         why = "there is no room left" if is_no_room(error) else f"storing it failed ({type(error).__name__})"
         text = f"no checkpoint after {epoch} epochs: {why}; the run goes on, the last one kept stays"
         self._send(FindingMessage(code="checkpoint_not_stored", severity="warning", message=text))
+
+    def _store_checkpoint(self, path: Path, epoch: int) -> None:
+        key = self._key(f"checkpoint-{epoch:09d}.safetensors")
+        sha256, size = sha256_of(path), path.stat().st_size
+        self._store.put(key, path)
+        self._send(CheckpointMessage(epoch=epoch, storage_key=key, sha256=sha256, size_bytes=size))
