@@ -13,7 +13,6 @@ from service.keeping import orphans, scratch
 from service.system import System
 from tests.faults.test_workers_killed import assert_undisturbed
 from tests.service.jobs import scenes
-from tests.service.jobs.waiting import until
 from tests.service.keeping import shelves
 from tests.worker import runs
 
@@ -72,6 +71,7 @@ def assert_the_sweep_leaves_what_is_named(system: System, job_id: str) -> None:
         named = shelves.named(session, job_id)
     stored = {key for key in shelves.keys(system) if key.startswith("jobs/")}
     orphans.remove(system, shelves.never)
-    until(lambda: runs.leftovers(system) == [] or scratch.remove_leftovers(system))
+    scratch.remove_leftovers(system)
     assert stored > named
     assert {key for key in shelves.keys(system) if key.startswith("jobs/")} == named
+    assert runs.leftovers(system) == []

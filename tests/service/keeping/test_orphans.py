@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from service.jobs.models import StoredCheckpoint
 from service.jobs.values import Batch, Claim, attempt_prefix
 from service.keeping import orphans
 from service.system import System
@@ -139,3 +140,11 @@ def test_an_attempt_that_is_over_leaves_only_what_is_named(system: System) -> No
     orphans.remove_of_attempt(system, held)
     left = [key for key in shelves.keys(system) if key.startswith("jobs")]
     assert left == sorted([other, named.storage_key])
+
+
+def test_a_checkpoint_reported_twice_is_listed_once(system: System) -> None:
+    """The answer to the first report was lost; were it listed twice, dropping one would take the other's bytes."""
+    held = scenes.running(system)
+    for _ in range(2):
+        scenes.report(system, held, Batch(checkpoints=[scenes.checkpoint_ref(5)]))
+    assert shelves.count(system, StoredCheckpoint) == 1

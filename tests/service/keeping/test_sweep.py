@@ -1,5 +1,7 @@
 """A round of everything: what it removes, and who searches the store."""
 
+from functools import partial
+
 import pytest
 from sqlalchemy import update
 
@@ -25,7 +27,7 @@ def seen_days_ago(system: System, worker_id: str, days: float) -> None:
 
 def test_workers_that_died_days_ago_are_forgotten(system: System) -> None:
     for worker, days in ((scenes.WORKER, 3.1), (scenes.OTHER_WORKER, 2.9)):
-        scenes.write(system, lambda session, worker=worker: workers.see_worker(session, worker))
+        scenes.write(system, partial(workers.see_worker, worker=worker))
         seen_days_ago(system, worker.id, days)
     Sweep(system, "wrk_x").round(never)
     with system.database.reading() as session:
@@ -47,7 +49,7 @@ def test_idempotency_keys_are_forgotten_after_a_day(system: System, hours: float
 def test_only_the_eldest_of_the_living_searches_the_store(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     searches: list[str] = []
     for worker in (scenes.WORKER, scenes.OTHER_WORKER):
-        scenes.write(system, lambda session, worker=worker: workers.see_worker(session, worker))
+        scenes.write(system, partial(workers.see_worker, worker=worker))
 
     def rounds() -> list[str]:
         searches.clear()
