@@ -22,6 +22,20 @@ class Settings(BaseSettings):
     storage_dir: Path | None = Field(
         default=None, description="Folder of uploads and artifacts; by default in data_dir."
     )
+    storage_url: str = Field(
+        default="",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9](/[A-Za-z0-9_.\-]+)*/?)?$",
+        description="s3://bucket or s3://bucket/prefix; empty: the folder, which else holds only files on their way.",
+    )
+    s3_endpoint_url: str = Field(
+        default="", description="Address of an S3-compatible server; empty: Amazon's, or what AWS_ENDPOINT_URL_S3 says."
+    )
+    storage_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long a store may be silent; a request is tried three times."
+    )
+    storage_patience_seconds: float = Field(
+        default=900.0, ge=0, description="How long a run waits for a store that is away before the attempt fails."
+    )
 
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")

@@ -6,7 +6,7 @@ from service.db.session import Database
 from service.jobs.dispatch import Dispatcher
 from service.jobs.queue import JobQueue
 from service.settings import Settings
-from service.storage import FolderStore, Store
+from service.storage import Store, open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class System:
         return cls(
             settings=settings,
             database=database,
-            store=FolderStore(settings.storage),
+            store=open_store(settings),
             queue=queue,
             dispatcher=Dispatcher(database, queue),
         )

@@ -4,13 +4,16 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import redis
@@ -166,3 +169,22 @@ def _wait(answers: Callable[[], object], errors: tuple[type[Exception], ...]) ->
             if time.monotonic() > limit:
                 raise
             time.sleep(0.05)
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Give the address of an S3-compatible server: L0_TEST_S3_URL, else moto's in a process of its own."""
+    given = os.environ.get("L0_TEST_S3_URL")
+    if given:
+        yield given
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "--port", str(port)]
+    process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(lambda: httpx.get(url), (httpx.TransportError,))
+        yield url
+    finally:
+        end(process, 10)

@@ -21,12 +21,12 @@ from pydantic import BaseModel
 
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
 from l0core.errors import CheckpointIncompatible
-from l0core.kind import Result
+from l0core.kind import Kind, Result
 from l0core.kinds import KINDS
 from l0core.plain import plain
 from service.jobs.values import attempt_prefix
 from service.settings import Settings
-from service.storage import FolderStore, Store
+from service.storage import Store, open_store
 from worker import failures
 from worker.checkpoints import Checkpoints
 from worker.messages import (
@@ -39,6 +39,7 @@ from worker.messages import (
     StoppedMessage,
     TargetsMessage,
 )
+from worker.patience import Patience, StoppedWaiting
 from worker.sha256 import sha256_of
 
 _ROWS_A_MESSAGE = 1000
@@ -51,7 +52,9 @@ def main() -> None:
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     settings = Settings()
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as pipe:
-        desk = Desk(assignment=assignment, settings=settings, store=FolderStore(settings.storage), write=pipe.write)
+        store = open_store(settings, scratch=Path(assignment.folder) / "incoming")
+        patience = Patience(seconds=settings.storage_patience_seconds, stop=stop)
+        desk = Desk(assignment=assignment, settings=settings, store=store, patience=patience, write=pipe.write)
         desk.send(_outcome(desk, stop))
 
 
@@ -65,11 +68,12 @@ def _listen(stop: threading.Event) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """What the child works with: its assignment, the store, and the pipe to its worker."""
+    """What the child works with: its assignment, the store, how long to wait for it, and the pipe to its worker."""
 
     assignment: Assignment
     settings: Settings
     store: Store
+    patience: Patience
     write: Callable[[str], object]
 
     def send(self, message: BaseModel) -> None:
@@ -84,6 +88,8 @@ class Desk:
 def _outcome(desk: Desk, stop: threading.Event) -> BaseModel:
     try:
         return _run(desk, stop)
+    except StoppedWaiting:
+        return StoppedMessage(epoch=0)
     except BaseException as error:  # noqa: BLE001 - every end of a run is told, by the table in `failures`
         with suppress(OSError):  # where no room is left, none is left for the log
             traceback.print_exc()
@@ -93,8 +99,7 @@ def _outcome(desk: Desk, stop: threading.Event) -> BaseModel:
 def _run(desk: Desk, stop: threading.Event) -> BaseModel:
     desk.send(StageMessage(stage="loading"))
     kind = KINDS[desk.assignment.kind]
-    with desk.store.local(desk.assignment.problem_key) as path:
-        problem = kind.problem_type().load(path)
+    problem = desk.patience.until_done(partial(_fetched_problem, desk, kind))
     hyperparameters = kind.hyperparameters.model_validate(desk.assignment.hyperparameters)
     result = _from_checkpoint_or_afresh(desk, partial(kind.engine(), problem, hyperparameters), _context(desk, stop))
     if isinstance(result, Stopped):
@@ -102,6 +107,11 @@ def _run(desk: Desk, stop: threading.Event) -> BaseModel:
     desk.send(StageMessage(stage="saving"))
     _save(desk, result)
     return DoneMessage(summary=plain(result.summary))
+
+
+def _fetched_problem(desk: Desk, kind: Kind) -> Any:
+    with desk.store.local(desk.assignment.problem_key) as path:
+        return kind.problem_type().load(path)
 
 
 def _from_checkpoint_or_afresh(
@@ -139,7 +149,7 @@ def _context(desk: Desk, stop: threading.Event) -> RunContext:
             saved=checkpoints.saved,
             missed=checkpoints.missed,
         ),
-        resume_from=_fetched_checkpoint(desk, folder),
+        resume_from=desk.patience.until_done(partial(_fetched_checkpoint, desk, folder)),
     )
 
 
@@ -177,7 +187,7 @@ def _save(desk: Desk, result: Result) -> None:
     for artifact in result.write(Path(desk.assignment.folder) / "artifacts"):
         key = desk.key(artifact.name)
         sha256, size = sha256_of(artifact.path), artifact.path.stat().st_size
-        desk.store.put(key, artifact.path)
+        desk.patience.until_done(partial(desk.store.put, key, artifact.path))
         desk.send(
             ArtifactMessage(
                 name=artifact.name,

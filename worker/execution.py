@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +22,7 @@ from service.jobs.values import Batch, Claim, Directive, WorkerIdentity
 from service.keeping import orphans
 from service.keeping.scratch import is_of_no_living_job
 from service.logging import log
+from service.storage.forgetting import forget
 from service.system import System
 from worker.engine_process import EngineProcess
 from worker.failures import describe, failure_of, failure_of_exit
@@ -53,9 +55,10 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
     try:
         with (
             tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="deleting") as deleting,
             EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
         ):
-            Watch(system, worker, held, child, draining).run()
+            Watch(system, worker, held, child, draining, deleting).run()
     except OSError as error:  # no room for its folder, no process to be had
         _fail(system, held, error)
     _remove_orphans(system, held)
@@ -105,10 +108,16 @@ class Watch:
     """The loop beside a running child."""
 
     def __init__(
-        self, system: System, worker: WorkerIdentity, held: Claim, child: EngineProcess, draining: threading.Event
+        self,
+        system: System,
+        worker: WorkerIdentity,
+        held: Claim,
+        child: EngineProcess,
+        draining: threading.Event,
+        deleting: ThreadPoolExecutor,
     ) -> None:
         self._system, self._settings, self._held, self._child = system, system.settings, held, child
-        self._draining = draining
+        self._draining, self._deleting = draining, deleting
         self._ledger = Ledger(worker.versions)
         now = time.monotonic()
         self._renewed_at = now
@@ -166,8 +175,8 @@ class Watch:
             dropped = self._dropped_checkpoints(session) if new_checkpoint and told is not Directive.LOST else []
         self._renewed_at = asked_at
         self._ledger.clear()
-        for key in dropped:
-            self._system.store.delete(key)
+        for key in dropped:  # beside this loop: a store that is slow to answer must not cost the lease
+            self._deleting.submit(forget, self._system.store, key)
         return told
 
     def _dropped_checkpoints(self, session: Session) -> list[str]:

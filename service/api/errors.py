@@ -17,7 +17,9 @@ from service.api.sound_json import json_pointer
 from service.db.session import is_full
 from service.errors import FieldError, Gone, ServiceError
 from service.logging import log
+from service.problems import room
 from service.problems.room import storage_full
+from service.storage import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
@@ -48,6 +50,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(InternalError, _database_error)  # it ended our connection
+    app.add_exception_handler(StoreUnavailable, _store_error)
+    app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
@@ -140,6 +144,18 @@ async def _database_error(request: Request, error: Exception) -> JSONResponse:
         return await _service_error(request, storage_full("what was asked for"))
     text = "the database does not answer just now; try again"
     return problem(request, 503, "not_ready", text, retryable=True, headers={"Retry-After": "2"})
+
+
+async def _store_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("store_unavailable", error=str(error))
+    text = "the store of files does not answer just now; try again"
+    return problem(request, 503, "not_ready", text, retryable=True, headers={"Retry-After": "5"})
+
+
+async def _os_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, OSError) and room.is_full(error):
+        return await _service_error(request, storage_full("what this needs"))
+    return unexpected(request, error)
 
 
 async def _too_deep(request: Request, _: Exception) -> JSONResponse:

@@ -16,6 +16,7 @@ from service.problems.models import StoredProblem, Upload
 from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
 from service.problems.room import room
 from service.resources import Resources
+from service.storage.forgetting import forget
 from service.storage.held import held_folder
 
 
@@ -77,7 +78,7 @@ def _keep(system: Resources, row: StoredProblem, built: Path) -> tuple[StoredPro
             session.add(row)
         return row, True
     except IntegrityError:  # another request was first with the same content
-        system.store.delete(row.storage_key)
+        forget(system.store, row.storage_key)
         held = _held(system, row)
         if held is None:
             raise

@@ -15,9 +15,14 @@ def room(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full(error):
             raise
         raise storage_full(what) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Say whether this is the error of a disk, a quota or a store that is full."""
+    return error.errno in _FULL
 
 
 def storage_full(what: str) -> StorageFull:

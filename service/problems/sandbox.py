@@ -12,6 +12,7 @@ from service.problems.requests import BuildRequest, MultiplyRequest
 from service.problems.room import storage_full
 
 _STATUS_CODES = frozenset({"invalid_matrix", "shape_mismatch", "nonfinite_input", "pickle_not_allowed"})
+_SECRET = ("AWS_", "L0_", "PG")
 
 
 def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
             input=request.model_dump_json().encode(),
             capture_output=True,
             timeout=request.limits.seconds,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={**_environment(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -36,6 +37,11 @@ def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
         raise _refusal(reply["error"]["code"], reply["error"]["message"], reply["error"]["pointer"])
     answer: dict[str, Any] = reply["ok"]
     return answer
+
+
+def _environment() -> dict[str, str]:
+    """Give this process's environment without the keys to store and database: the child reads untrusted bytes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET)}
 
 
 def _refusal(code: str, message: str, pointer: str) -> ServiceError:

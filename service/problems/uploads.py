@@ -18,6 +18,7 @@ from service.problems.models import Upload
 from service.problems.room import room
 from service.resources import Resources
 from service.storage import Store
+from service.storage.forgetting import forget
 from service.storage.held import held_file
 
 _DIGEST = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*(?:;.*)?")
@@ -118,7 +119,7 @@ def _list(system: Resources, upload: Upload) -> tuple[Upload, bool]:
             session.add(upload)
         return upload, True
     except IntegrityError:
-        system.store.delete(upload.storage_key)
+        forget(system.store, upload.storage_key)
         with system.database.transaction() as session:
             held = repository.use_same_upload(session, upload.tenant, upload.sha256, upload.content_type)
         if held is None:

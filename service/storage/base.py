@@ -21,15 +21,26 @@ class StoredKey:
     modified_at: datetime
 
 
+class StoreUnavailable(OSError):
+    """The store does not answer, or refuses what it is set up to take; the same may go well later."""
+
+
 class Store(Protocol):
-    """Bytes by key; a key once put never changes its bytes."""
+    """Bytes by key; a key once put never changes its bytes.
+
+    Where there is no room any more, OSError has the number of a full disk; where the store is away, StoreUnavailable.
+    """
 
     def put(self, key: str, source: Path) -> None:
-        """Take the file `source` under `key`, whole and durable when this returns; `source` may be gone after."""
+        """Take the file `source` under `key`, whole and durable when this returns.
+
+        A source in `scratch()` is gone after, one from elsewhere stays. The same bytes may come again under their key;
+        others raise FileExistsError.
+        """
         ...
 
     def open(self, key: str) -> BinaryIO:
-        """Open the bytes for reading; KeyError where there are none."""
+        """Open the bytes for reading, at any place; KeyError where there are none."""
         ...
 
     def local(self, key: str) -> AbstractContextManager[Path]:
@@ -45,7 +56,7 @@ class Store(Protocol):
         ...
 
     def scratch(self) -> Path:
-        """Give a folder on the same disk for files on their way in."""
+        """Give a folder of this machine for files on their way in."""
         ...
 
     def check_writable(self) -> None:

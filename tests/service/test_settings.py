@@ -19,6 +19,10 @@ _OTHER: dict[str, Any] = {
     "database_url": "postgresql+psycopg://me:p%40ss@host/name?sslmode=require",
     "broker_url": "redis://:secret@broker:6379/3",
     "storage_dir": Path("/srv/files"),
+    "storage_url": "s3://bucket/some/prefix",
+    "s3_endpoint_url": "http://minio:9000",
+    "storage_timeout_seconds": 3.5,
+    "storage_patience_seconds": 0.0,
     "host": "::1",
     "port": 0,
     "allow_anonymous": True,
@@ -133,6 +137,10 @@ def test_the_defaults_live_in_the_data_folder(tmp_path: Path) -> None:
         {"worker_concurrency": 0},
         {"log_level": "loud"},
         {"prot": 1},
+        {"storage_url": "/srv/files"},
+        {"storage_url": "s3://"},
+        {"storage_url": "s3://bucket//prefix"},
+        {"storage_timeout_seconds": 0},
     ],
 )
 def test_a_setting_out_of_range_is_refused(changed: dict[str, Any]) -> None:

@@ -1,18 +1,14 @@
 """The files of a result: listed, and served with ranges, a strong ETag and a digest."""
 
 import base64
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from service.api.dependencies import KeptJob, TheSystem
 from service.api.preconditions import is_known
-from service.errors import Conflict, NotFound, RangeNotSatisfiable
+from service.api.ranges import asked_part, file_response
+from service.errors import Conflict, NotFound
 from service.jobs import traces
 from service.jobs.models import StoredArtifact
 from service.jobs.states import Status
@@ -42,25 +38,9 @@ def get_artifact(request: Request, system: TheSystem, job: KeptJob, name: str) -
     headers = _headers(artifact)
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    stack = ExitStack()
-    path = stack.enter_context(system.store.local(artifact.storage_key))
-    return _File(path, media_type=artifact.content_type, headers=headers, background=BackgroundTask(stack.close))
-
-
-class _File(FileResponse):
-    """A file whose ranges are refused as everything else is: starlette answers in plain text."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or refuse the range before a byte is sent."""
-
-        async def checked(message: Message) -> None:
-            if message.get("status") in (400, 416):
-                size = Path(self.path).stat().st_size
-                text = f"Range asks for nothing that is there; the file has {size} bytes"
-                raise RangeNotSatisfiable(text, headers={"Content-Range": f"bytes */{size}"})
-            await send(message)
-
-        await super().__call__(scope, receive, checked)
+    part = asked_part(request, headers["ETag"], artifact.size_bytes)
+    file = system.store.open(artifact.storage_key)
+    return file_response(file, part, artifact.size_bytes, media_type=artifact.content_type, headers=headers)
 
 
 def _view(artifact: StoredArtifact) -> dict[str, Any]:

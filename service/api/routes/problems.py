@@ -13,6 +13,7 @@ from service.errors import Conflict, NotFound
 from service.jobs.repository import jobs_use_problem
 from service.problems import intake, repository
 from service.problems.models import StoredProblem
+from service.storage.forgetting import forget
 
 router = APIRouter(prefix="/v1/problems", tags=["problems"], route_class=SoundJsonRoute)
 
@@ -53,7 +54,7 @@ def delete_problem(problem_id: str, system: TheSystem, tenant: Tenant) -> None:
             session.delete(stored)
     except IntegrityError:  # a job was submitted meanwhile
         raise _in_use(problem_id) from None
-    system.store.delete(stored.storage_key)
+    forget(system.store, stored.storage_key)
 
 
 def _in_use(problem_id: str) -> Conflict:
