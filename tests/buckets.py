@@ -1,22 +1,30 @@
 """Buckets of a test's own on a real server, and what lies in them."""
 
-import itertools
-from typing import Any
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from service.settings import Settings
-from service.storage import Store, open_store
+from service.storage.s3 import S3Store
 from service.storage.s3_client import connected
 
-SECONDS = 2.0  # of silence that a store may keep in tests; nothing is measured against it
-_numbers = itertools.count(1)
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+@cache
+def client_of(url: str) -> "S3Client":
+    """Give the one client of a server: making one takes its time."""
+    return connected(url, 30.0)
 
 
 class Bucket:
     """An empty bucket on the server at `url`."""
 
     def __init__(self, url: str) -> None:
-        self.url, self.name = url, f"bucket-{next(_numbers)}"
-        self.client = connected(url, 30.0)
+        self.url, self.name = url, f"l0-{uuid.uuid4().hex[:16]}"
+        self.client = client_of(url)
         self.client.create_bucket(Bucket=self.name)
 
     def settings(self, of: Settings, url: str = "", prefix: str = "l0/files", **changes: Any) -> Settings:
@@ -24,13 +32,12 @@ class Bucket:
         changed = {
             "storage_url": f"s3://{self.name}/{prefix}".rstrip("/"),
             "s3_endpoint_url": url or self.url,
-            "storage_timeout_seconds": SECONDS,
         }
         return Settings(**(of.model_dump(exclude_unset=True) | changed | changes))
 
-    def store(self, of: Settings, url: str = "") -> Store:
-        """Open the store in it."""
-        return open_store(self.settings(of, url))
+    def store(self, scratch: Path, prefix: str = "l0/files") -> S3Store:
+        """Give a store in it."""
+        return S3Store(self.client, self.name, prefix, scratch)
 
     @property
     def names(self) -> list[str]:

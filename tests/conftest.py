@@ -1,5 +1,6 @@
 """What every test may use: real databases and brokers, settings on a folder of their own, a line that names skips."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from service.db.session import Database
 from service.settings import Settings
 from service.system import System
 from service.tables import Base
-from tests.servers import postgres_server, redis_server
+from tests.servers import postgres_server, redis_server, s3_server
 from tests.services import quick_settings
 
 
@@ -27,6 +28,15 @@ def postgres_url() -> Iterator[str]:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis-protocol server."""
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A real S3-compatible server, with credentials for it in the environment."""
+    with pytest.MonkeyPatch.context() as changed, s3_server() as url:
+        changed.setenv("AWS_ACCESS_KEY_ID", os.environ.get("AWS_ACCESS_KEY_ID", "somebody"))
+        changed.setenv("AWS_SECRET_ACCESS_KEY", os.environ.get("AWS_SECRET_ACCESS_KEY", "something"))
         yield url
 
 
