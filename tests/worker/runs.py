@@ -24,6 +24,7 @@ from l0core.context import RunContext
 from service.jobs import traces
 from service.jobs.models import StoredArtifact, StoredCheckpoint
 from service.jobs.values import WorkerIdentity
+from service.storage import StoredKey
 from service.system import System
 from tests.problems import solved
 from tests.service.jobs import scenes
@@ -76,9 +77,9 @@ def latest_checkpoint(system: System, job_id: str) -> StoredCheckpoint | None:
         return traces.latest_checkpoint(session, job_id)
 
 
-def first_checkpoint(system: System, job_id: str) -> Path | None:
-    """Give the file of a checkpoint as soon as the store holds one, listed or not."""
-    return next((system.settings.storage / "jobs" / job_id).glob("*/checkpoint-*.safetensors"), None)
+def first_checkpoint(system: System, job_id: str) -> StoredKey | None:
+    """Give a checkpoint as soon as the store holds one, listed or not."""
+    return next((found for found in system.store.keys(f"jobs/{job_id}/") if "/checkpoint-" in found.key), None)
 
 
 def leftovers(system: System) -> list[str]:
@@ -124,6 +125,12 @@ def stand_still(process: psutil.Process, settled: Callable[[], bool]) -> None:
             return
         process.send_signal(signal.SIGCONT)
         time.sleep(_A_LITTLE_SECONDS)
+
+
+def engine_log(system: System, job_id: str) -> str:
+    """Give what the engine of a job that runs here has printed."""
+    logs = system.store.scratch().glob(f"{job_id}-*/engine.log")
+    return "".join(log.read_text(encoding="utf-8") for log in logs)
 
 
 def staged(system: System) -> list[Path]:
