@@ -124,6 +124,9 @@ class ObjectStream(io.RawIOBase):
                 )
         except KeyError:
             raise StoreUnavailable(f"{found.name} was deleted while it was read") from None
+        if answer["ETag"] != found.etag:  # not every server knows If-Match
+            answer["Body"].close()
+            raise StoreUnavailable(f"{found.name} was replaced while it was read")
         self._left_bytes = after - first
         return answer["Body"]
 

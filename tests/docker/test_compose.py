@@ -168,3 +168,21 @@ def test_only_the_gpu_worker_asks_for_a_gpu() -> None:
     assert asking == ["worker-gpu"]
     assert service("worker-gpu")["profiles"] == ["gpu"]
     assert environment("worker-gpu")["L0_WORKER_DEVICE"] == "cuda"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_bucket_may_be_named_from_outside(name: str) -> None:
+    given = service(name)["environment"]
+    wanted = (
+        "L0_STORAGE_URL",
+        "L0_S3_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_DEFAULT_REGION",
+    )
+    assert {key: given[key] for key in wanted} == {key: f"${{{key}:-}}" for key in wanted}
+
+
+def test_the_files_stay_in_the_volume_where_no_bucket_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = settings("worker", monkeypatch)
+    assert (told.storage_url, str(told.storage)) == ("", environment("worker")["L0_STORAGE_DIR"])
