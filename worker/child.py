@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
 from l0core.errors import CheckpointIncompatible
-from l0core.kind import Kind, Result
+from l0core.kind import Artifact, Kind, Result
 from l0core.kinds import KINDS
 from l0core.plain import plain
 from service.jobs.values import attempt_prefix
@@ -185,18 +185,22 @@ def _save(desk: Desk, result: Result) -> None:
     for rows in _batches(result.target_rows(), _ROWS_A_MESSAGE):
         desk.send(TargetsMessage(rows=[plain(row) for row in rows]))
     for artifact in result.write(Path(desk.assignment.folder) / "artifacts"):
-        key = desk.key(artifact.name)
-        sha256, size = sha256_of(artifact.path), artifact.path.stat().st_size
-        desk.patience.until_done(partial(desk.store.put, key, artifact.path))
-        desk.send(
-            ArtifactMessage(
-                name=artifact.name,
-                storage_key=key,
-                sha256=sha256,
-                size_bytes=size,
-                content_type=artifact.content_type,
-            )
+        desk.patience.until_done(partial(_store_artifact, desk, artifact))
+
+
+def _store_artifact(desk: Desk, artifact: Artifact) -> None:
+    key = desk.key(artifact.name)
+    sha256, size = sha256_of(artifact.path), artifact.path.stat().st_size
+    desk.store.put(key, artifact.path)
+    desk.send(
+        ArtifactMessage(
+            name=artifact.name,
+            storage_key=key,
+            sha256=sha256,
+            size_bytes=size,
+            content_type=artifact.content_type,
         )
+    )
 
 
 def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """A store in a local folder: temporary file, fsync, rename."""
 
+import fcntl
 import filecmp
 import os
 import shutil
@@ -30,9 +31,7 @@ class FolderStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._staged(source) as staged:
             _sync(staged)
-            if not target.exists():
-                staged.replace(target)
-            elif not filecmp.cmp(staged, target, shallow=False):
+            if not _placed(staged, target) and not filecmp.cmp(staged, target, shallow=False):
                 raise FileExistsError(f"the store holds other bytes under {key}")
         _sync(target.parent)
 
@@ -100,6 +99,20 @@ class FolderStore:
             yield staged
         finally:
             staged.unlink(missing_ok=True)
+
+
+def _placed(staged: Path, target: Path) -> bool:
+    """Rename into place unless something is there; a lock on the folder lets one look and rename at a time."""
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: two at the same instant are told apart no more
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if target.exists():
+            return False
+        staged.replace(target)
+        return True
+    finally:
+        os.close(handle)
 
 
 def _stored(key: str, found: os.stat_result) -> StoredKey:

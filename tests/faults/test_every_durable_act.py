@@ -31,11 +31,11 @@ OF_A_WORKER = (  # the claim, a report, the end
     "commit@_finish#1:before",
 )
 OF_AN_ENGINE = (  # a checkpoint is synced, renamed, its folder is synced; so is each artifact, the first to the last
-    "sync@_store_checkpoint#1:before",
-    "rename@_store_checkpoint#1:after",
-    "rename@_save#1:before",
-    "rename@_save#2:after",
-    "sync@_save#14:after",
+    "sync@saved#1:before",
+    "rename@saved#1:after",
+    "rename@_store_artifact#1:before",
+    "rename@_store_artifact#2:after",
+    "sync@_store_artifact#14:after",
 )
 OF_AN_API = (  # the job, its id, the note that the id was sent
     ("postgresql", "commit@submit#1:before"),

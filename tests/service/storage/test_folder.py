@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from service.storage import FolderStore
 from tests.service.problems.files import no_file_above
-from tests.service.storage.bytes_of import left
+from tests.service.storage.bytes_of import left, read
 from tests.service.storage.conftest import Opened
 
 Elsewhere = Callable[..., Path]
@@ -62,3 +63,22 @@ def test_a_store_on_no_folder_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="Not a directory"):
         FolderStore(tmp_path / "file" / "store").check_writable()
+
+
+def test_of_many_that_put_at_once_one_wins_and_its_bytes_are_whole(folder: Opened, tmp_path: Path) -> None:
+    sources = [tmp_path / str(number) for number in range(8)]
+    for number, source in enumerate(sources):
+        source.write_bytes(bytes([number]) * 1000)
+
+    def won(key: str, source: Path) -> bool:
+        try:
+            folder.open().put(key, source)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(sources)) as pool:
+        for key in [f"uploads/{number}" for number in range(20)]:
+            outcomes = pool.map(won, [key] * len(sources), sources)
+            (winner,) = [source for source, has_won in zip(sources, outcomes, strict=True) if has_won]
+            assert read(folder.store, key) == winner.read_bytes()

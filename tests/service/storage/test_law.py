@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,26 +129,6 @@ def test_the_same_bytes_may_come_again(store: Store, elsewhere: Elsewhere, size:
     for _ in range(2):
         store.put("uploads/a", elsewhere(b"1" * size))
     assert read(store, "uploads/a") == b"1" * size
-
-
-@pytest.mark.parametrize("size", [3, 2**23 + 1])
-def test_of_many_that_put_at_once_one_wins_and_its_bytes_are_whole(opened: Opened, tmp_path: Path, size: int) -> None:
-    sources = [tmp_path / str(number) for number in range(4)]
-    for number, source in enumerate(sources):
-        source.write_bytes(bytes([number]) * size)
-    stores = [opened.open() for _ in sources]
-
-    def won(store: Store, source: Path) -> bool:
-        try:
-            store.put("uploads/a", source)
-        except FileExistsError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(len(sources)) as pool:
-        winners = [source for source, has in zip(sources, pool.map(won, stores, sources), strict=True) if has]
-    (winner,) = winners
-    assert read(opened.store, "uploads/a") == winner.read_bytes()
 
 
 def test_a_file_is_read_at_any_place(store: Store, elsewhere: Elsewhere) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage import Store, StoreUnavailable, open_store
 from service.storage.forgetting import forget
 from service.storage.s3 import S3Store
-from service.storage.s3_client import told_as_os_errors
+from service.storage.s3_client import connected, told_as_os_errors
 from tests.buckets import Bucket
 from tests.lines import Line
 from tests.service.jobs.waiting import until
@@ -96,16 +96,23 @@ def test_a_large_file_comes_in_parts_and_none_is_left(bucket: Bucket, watched: S
     assert bucket.unfinished == []
 
 
-def test_parts_that_come_too_late_are_thrown_away(bucket: Bucket, watched: S3Store, elsewhere: Elsewhere) -> None:
-    def overtake(**_: Any) -> None:
-        bucket.client.put_object(Bucket=bucket.name, Key="uploads/a", Body=b"first")
+@pytest.mark.parametrize(("size", "last_step"), [(10, "PutObject"), (MANY, "CompleteMultipartUpload")])
+@pytest.mark.parametrize("first", [b"first", None])
+def test_who_comes_too_late_takes_nothing_away(
+    bucket: Bucket, watched: S3Store, elsewhere: Elsewhere, size: int, last_step: str, first: bytes | None
+) -> None:
+    other, source = connected(bucket.url, 30.0), elsewhere(bytes(size))
 
-    name = "before-call.s3.CompleteMultipartUpload"
-    bucket.client.meta.events.register_first(name, overtake)
-    with pytest.raises(FileExistsError):
-        watched.put("uploads/a", elsewhere(bytes(MANY)))
-    bucket.client.meta.events.unregister(name, overtake)
-    assert read(watched, "uploads/a") == b"first"
+    def overtake(**_: Any) -> None:
+        other.put_object(Bucket=bucket.name, Key="uploads/a", Body=first or bytes(size))
+
+    bucket.client.meta.events.register_first(f"before-call.s3.{last_step}", overtake)
+    try:
+        with nullcontext() if first is None else pytest.raises(FileExistsError):  # the same bytes may come twice
+            watched.put("uploads/a", source)
+    finally:
+        bucket.client.meta.events.unregister(f"before-call.s3.{last_step}", overtake)
+    assert read(watched, "uploads/a") == (first or bytes(size))
     assert bucket.unfinished == []
 
 
