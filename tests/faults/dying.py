@@ -1,4 +1,4 @@
-"""Processes that kill themselves before or after a durable act of theirs."""
+"""Processes that kill themselves before or after a public act of theirs."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ DIED = -signal.SIGKILL
 _CUSTOM = Path(__file__).parent / "failpoints"
 
 
-def dying(system: System, who: str, point: str, acts: Path) -> dict[str, str]:
+def dying(system: System, who: str, point: str) -> dict[str, str]:
     """Give the environment in which a process with the word `who` in its command line dies at `point`.
 
-    `failpoints/sitecustomize.py` says what a point is; `acts` is where the acts are told.
+    `failpoints/sitecustomize.py` says what a point is.
     """
     paths = [str(_CUSTOM), str(_CUSTOM.parents[2])]
-    told = {"L0TEST_DIES": who, "L0TEST_DIE": point, "L0TEST_ACTS": str(acts)}
+    told = {"L0TEST_DIES": who, "L0TEST_DIE": point}
     return {**system.settings.environment(), **told, "PYTHONPATH": os.pathsep.join(paths)}
 
 

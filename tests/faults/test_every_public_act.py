@@ -1,11 +1,11 @@
-"""A process that dies before or after a durable act: the job ends once all the same, as if nothing had come between."""
+"""A worker or an API that dies before or after each act that others see: the job ends once all the same."""
 
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,20 +22,12 @@ from tests.service.jobs import scenes
 from tests.service.jobs.waiting import until
 from tests.worker import runs
 
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 OF_A_WORKER = (  # the claim, a report, the end
     "commit@execute#1:before",
     "commit@execute#1:after",
     "commit@_report#1:before",
     "commit@_report#1:after",
     "commit@_finish#1:before",
-)
-OF_AN_ENGINE = (  # a checkpoint is synced, renamed, its folder is synced; so is each artifact, the first to the last
-    "sync@saved#1:before",
-    "rename@saved#1:after",
-    "rename@_store_artifact#1:before",
-    "rename@_store_artifact#2:after",
-    "sync@_store_artifact#14:after",
 )
 OF_AN_API = (  # the job, its id, the note that the id was sent
     ("postgresql", "commit@submit#1:before"),
@@ -54,10 +46,10 @@ execute(sys.argv[1], System.open(Settings()), WORKER, threading.Event())
 """
 
 
-def attempted(system: System, job_id: str, who: str, point: str, acts: Path) -> int:
+def attempted(system: System, job_id: str, point: str) -> int:
     """Make an attempt in a process of its own; gives how that process ended."""
     command = [sys.executable, "-c", ATTEMPT, job_id]
-    return run_to_its_end(command, dying(system, who, point, acts), system.settings.data_dir / "attempt.log")
+    return run_to_its_end(command, dying(system, "-c", point), system.settings.data_dir / "attempt.log")
 
 
 def as_far_as_it_came(system: System, job_id: str) -> Job:
@@ -68,23 +60,23 @@ def as_far_as_it_came(system: System, job_id: str) -> Job:
     return job
 
 
-def test_a_worker_may_die_at_each_of_its_acts(system: System, tmp_path: Path) -> None:
+def test_a_worker_may_die_at_each_of_its_acts(system: System) -> None:
     job_id = runs.submitted(system, max_attempts=100)
     for point in OF_A_WORKER:
-        assert attempted(system, job_id, "-c", point, tmp_path / "acts") == DIED, point
+        assert attempted(system, job_id, point) == DIED, point
         assert as_far_as_it_came(system, job_id).status in {"pending", "running"}, point
-    assert attempted(system, job_id, "-c", "commit@_finish#1:after", tmp_path / "acts") == DIED
+    assert attempted(system, job_id, "commit@_finish#1:after") == DIED
     job = scenes.job(system, job_id)
     assert (job.status, job.attempt) == ("succeeded", len(OF_A_WORKER))  # the first died before it had claimed
     assert_undisturbed(system, job_id)
 
 
 @pytest.mark.parametrize(("database_url", "point"), OF_AN_API, indirect=["database_url"])
-def test_an_api_may_die_at_each_of_its_acts(system: System, tmp_path: Path, point: str) -> None:
+def test_an_api_may_die_at_each_of_its_acts(system: System, point: str) -> None:
     """R11: the job runs exactly once, and the key gives it, whatever the first API had come to."""
     body = {"kind": "calibration", "problem_id": scenes.keep_problem(system, runs.PROBLEM, tenant=ANONYMOUS_TENANT)}
-    asked = {"json": body | {"hyperparameters": {"epochs": 5}}, "headers": {"Idempotency-Key": "once"}}
-    with api(system, point, tmp_path / "acts") as (url, process), pytest.raises(httpx.TransportError):
+    asked: dict[str, Any] = {"json": body | {"hyperparameters": {"epochs": 5}}, "headers": {"Idempotency-Key": "once"}}
+    with api(system, point) as (url, process), pytest.raises(httpx.TransportError):
         httpx.post(f"{url}/v1/jobs", timeout=60, **asked)
     assert process.returncode == DIED
     with open_door(system.settings) as door, workers(system, 1):
@@ -96,7 +88,7 @@ def test_an_api_may_die_at_each_of_its_acts(system: System, tmp_path: Path, poin
 
 
 @contextmanager
-def api(system: System, point: str, acts: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def api(system: System, point: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Serve in a process that dies at `point`; its end is waited for."""
     listener = socket.create_server(("127.0.0.1", 0))
     handle = listener.fileno()
@@ -104,7 +96,7 @@ def api(system: System, point: str, acts: Path) -> Iterator[tuple[str, "subproce
         command = [sys.executable, "-m", "service.api.serve", str(handle)]
         process = spawn(
             command,
-            environment=dying(system, "service.api.serve", point, acts),
+            environment=dying(system, "service.api.serve", point),
             stdout=log,
             stderr=log,
             pass_fds=(handle,),
@@ -116,16 +108,3 @@ def api(system: System, point: str, acts: Path) -> Iterator[tuple[str, "subproce
         until(lambda: process.poll() is not None)
     finally:
         end(process, 10)
-
-
-@on_sqlite
-def test_an_engine_may_die_at_each_of_its_acts(system: System, tmp_path: Path) -> None:
-    job_id = runs.submitted(system, max_attempts=100)
-    for attempt, point in enumerate(OF_AN_ENGINE, 1):
-        assert attempted(system, job_id, "worker.child", point, tmp_path / "acts") == 0, point
-        job = as_far_as_it_came(system, job_id)
-        assert (job.status, job.attempt) == ("running", attempt), point
-        assert scenes.event_types(system, job_id)[-1] == "attempt_failed", point
-    runs.executed(system, job_id)
-    assert scenes.job(system, job_id).status == "succeeded"
-    assert_undisturbed(system, job_id)
