@@ -41,7 +41,7 @@ def test_a_result_that_finds_no_room_fails_the_job_keeps_its_checkpoint_and_leav
     assert (job.error["code"], job.error["title"]) == ("storage_full", "No room to store the result")
     assert "there is no room left to store the result" in job.error["detail"]
     assert latest is not None
-    assert latest.epoch == reached
+    assert latest.epoch >= reached  # one that was stored already may be listed after the engine stood still
     assert runs.is_whole(system, latest)
     with system.database.reading() as session:
         named = shelves.named(session, job_id)
