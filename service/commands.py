@@ -101,9 +101,12 @@ def worker(
 def migrate() -> None:
     """Bring the database of L0_DATABASE_URL to the present schema."""
     from service.db.migrate import upgrade
+    from service.logging import configure
     from service.settings import Settings
 
-    upgrade(Settings().database)
+    settings = Settings()
+    configure(settings, process="migrate")
+    upgrade(settings.database)
 
 
 @app.command()

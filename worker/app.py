@@ -4,21 +4,22 @@ import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
 from service.jobs.queue import celery_app
+from service.jobs.values import WorkerIdentity
+from service.logging import log
 from service.settings import Settings
 from service.system import System
-from worker.identity import identity
 from worker.maintenance import Maintenance
 from worker.tasks import register
 
 _LOOK_AGAIN_SECONDS = 0.02
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, worker: WorkerIdentity) -> int:
     """Serve the queues until told to stop; gives the exit code."""
-    system, worker, draining = System.open(settings), identity(settings), threading.Event()
+    system, draining = System.open(settings), threading.Event()
     app = celery_app(settings)
     register(app, system, worker, draining)
     _connect(Maintenance(system, worker), draining)
@@ -31,16 +32,23 @@ def _connect(maintenance: Maintenance, draining: threading.Event) -> None:
     def ready(sender: Any, **_: Any) -> None:
         sender.hub.call_repeatedly(_LOOK_AGAIN_SECONDS, _look_again)
         maintenance.start()
+        log.info("worker_ready")
 
     def shutting_down(**_: Any) -> None:
         draining.set()
 
     def gone(**_: Any) -> None:
         maintenance.stop()
+        log.info("worker_ended")
 
+    setup_logging.connect(_leave_logging_alone, weak=False)
     worker_ready.connect(ready, weak=False)
     worker_shutting_down.connect(shutting_down, weak=False)
     worker_shutdown.connect(gone, weak=False)
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """Do nothing: as long as somebody listens, Celery sets up no logging and takes no standard output over."""
 
 
 def _look_again() -> None:

@@ -1,16 +1,17 @@
 """The spawned process: fetch the problem, run the engine, store what it leaves. It knows no database and no broker.
 
 Its first line of standard input is the assignment; any later line, or the end of the input (the worker has died),
-means stop. It reports on the pipe whose number is its only argument.
+means stop. It reports on the pipe whose number is its only argument. What it logs goes to a file that its worker reads.
 """
 
+import faulthandler
 import os
+import resource
 import shutil
 import sys
 import threading
-import traceback
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from structlog.contextvars import bind_contextvars
 
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
 from l0core.errors import CheckpointIncompatible
@@ -25,6 +27,7 @@ from l0core.kind import Artifact, Kind, Result
 from l0core.kinds import KINDS
 from l0core.plain import plain
 from service.jobs.values import attempt_prefix
+from service.logging import configure, log
 from service.settings import Settings
 from service.storage import Store, open_store
 from worker import failures
@@ -40,9 +43,11 @@ from worker.messages import (
     TargetsMessage,
 )
 from worker.patience import Patience, StoppedWaiting
+from worker.relay import ENGINE
 from worker.sha256 import sha256_of
 
 _ROWS_A_MESSAGE = 1000
+_RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
 
 
 def main() -> None:
@@ -51,6 +56,9 @@ def main() -> None:
     stop = threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     settings = Settings()
+    configure(settings, process=ENGINE)
+    faulthandler.enable()
+    bind_contextvars(job_id=assignment.job_id, attempt=assignment.attempt)
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as pipe:
         store = open_store(settings, scratch=Path(assignment.folder) / "incoming")
         patience = Patience(seconds=settings.storage_patience_seconds, stop=stop)
@@ -87,19 +95,27 @@ class Desk:
 
 def _outcome(desk: Desk, stop: threading.Event) -> BaseModel:
     try:
-        return _run(desk, stop)
+        return _told_in_the_log(_run(desk, stop))
     except StoppedWaiting:
-        return StoppedMessage(epoch=0)
+        return _told_in_the_log(StoppedMessage(epoch=0))
     except BaseException as error:  # noqa: BLE001 - every end of a run is told, by the table in `failures`
-        with suppress(OSError):  # where no room is left, none is left for the log
-            traceback.print_exc()
-        return failures.describe(error)
+        return _told_in_the_log(failures.describe(error), error)
+
+
+def _told_in_the_log(outcome: BaseModel, error: BaseException | None = None) -> BaseModel:
+    said = outcome.model_dump(include={"type", "epoch", "code", "detail"})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RESIDENT_UNIT
+    log.info("engine_ended", how=said.pop("type"), **said, peak_memory_bytes=peak, exc_info=error)
+    return outcome
 
 
 def _run(desk: Desk, stop: threading.Event) -> BaseModel:
     desk.send(StageMessage(stage="loading"))
     kind = KINDS[desk.assignment.kind]
+    began = time.monotonic()
     problem = desk.patience.until_done(partial(_fetched_problem, desk, kind))
+    took = round(time.monotonic() - began, 3)
+    log.info("problem_loaded", **problem.sizes, seconds=took, device=desk.assignment.device)
     hyperparameters = kind.hyperparameters.model_validate(desk.assignment.hyperparameters)
     result = _from_checkpoint_or_afresh(desk, partial(kind.engine(), problem, hyperparameters), _context(desk, stop))
     if isinstance(result, Stopped):
@@ -120,6 +136,7 @@ def _from_checkpoint_or_afresh(
     """Go on from the last checkpoint; where this engine cannot use it, start again rather than fail the job."""
     if context.resume_from is None:
         return run(context)
+    log.info("run_resumes", from_epoch=desk.assignment.checkpoint_epoch)
     try:
         return run(context)
     except CheckpointIncompatible as error:
@@ -129,6 +146,7 @@ def _from_checkpoint_or_afresh(
 
 def _unusable(reason: str) -> FindingMessage:
     text = f"the last checkpoint cannot be used, the run starts again: {reason}"
+    log.warning("checkpoint_unusable", reason=reason)
     return FindingMessage(code="checkpoint_unusable", severity="warning", message=text)
 
 
@@ -192,6 +210,7 @@ def _store_artifact(desk: Desk, artifact: Artifact) -> None:
     key = desk.key(artifact.name)
     sha256, size = sha256_of(artifact.path), artifact.path.stat().st_size
     desk.store.put(key, artifact.path)
+    log.info("artifact_saved", name=artifact.name, size_bytes=size)
     desk.send(
         ArtifactMessage(
             name=artifact.name,

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.messages import Assignment, Message, decode
+from worker.relay import Relay
 
 _READ = 1 << 16
 _TAIL = 4000
@@ -35,6 +36,7 @@ class EngineProcess:
                 start_new_session=True,
             )
         os.close(write_end)
+        self._relay = Relay(self._log)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._tell(assignment.model_dump_json())
@@ -46,6 +48,7 @@ class EngineProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self._relay.end()
         with suppress(BrokenPipeError):  # it has ended without reading what it was told last
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -58,8 +61,9 @@ class EngineProcess:
         return self._process.pid
 
     def messages(self, timeout: float) -> list[Message]:
-        """Give what the child has said, waiting up to `timeout` seconds for something."""
+        """Give what the child has said, waiting up to `timeout` seconds for something; its log is passed on."""
         self._selector.select(timeout)
+        self._relay.pass_on()
         lines = (self._rest + self._read_all()).split(b"\n")
         self._rest = lines.pop()
         return [decode(line) for line in lines]

@@ -14,9 +14,10 @@ from enum import Enum, auto
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from l0core.kinds import KINDS
-from service.jobs import lifecycle, traces
+from service.jobs import lifecycle, repository, traces
 from service.jobs.failures import deadline_exceeded
 from service.jobs.values import Batch, Claim, Directive, WorkerIdentity
 from service.keeping import orphans
@@ -43,14 +44,23 @@ class StopReason(Enum):
 
 
 def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
-    """Claim the job and see it to an end of this attempt; a job that is not to be had is left alone."""
+    """Claim the job and see it to an end of this attempt; a job that is not to be had is left alone.
+
+    Every line that is logged on the way says which job, attempt and worker it is about.
+    """
+    with bound_contextvars(job_id=job_id, worker=worker.id, attempt=None):
+        _execute(job_id, system, worker, draining)
+
+
+def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
     lease = system.settings.lease_seconds
     with system.database.transaction() as session:
         held = lifecycle.claim(session, job_id, worker, KINDS, lease)
     if held is None:
-        log.info("job_not_claimed", job_id=job_id)
+        _log_not_claimed(job_id, system)
         return
-    log.info("job_claimed", job_id=job_id, attempt=held.attempt)
+    bind_contextvars(attempt=held.attempt)
+    log.info("job_claimed", kind=held.kind, checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None)
     _remove_leftovers(system, job_id)
     try:
         with (
@@ -58,10 +68,20 @@ def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threa
             ThreadPoolExecutor(1, thread_name_prefix="deleting") as deleting,
             EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
         ):
+            log.info("engine_started", pid=child.pid)
             Watch(system, worker, held, child, draining, deleting).run()
     except OSError as error:  # no room for its folder, no process to be had
         _fail(system, held, error)
     _remove_orphans(system, held)
+
+
+def _log_not_claimed(job_id: str, system: System) -> None:
+    """Say how the job stands just after it was not to be had: ended, held by another, spent, or not for this worker."""
+    with system.database.reading() as session:
+        job = repository.job_by_id(session, job_id)
+    names = ("status", "attempt", "max_attempts", "kind", "queue", "cancel_requested_at")
+    stands = {name: getattr(job, name) for name in names} if job else {"status": "unknown"}
+    log.info("job_not_claimed", **stands, holder=job.worker if job else None)
 
 
 def _remove_leftovers(system: System, job_id: str) -> None:
@@ -98,6 +118,7 @@ def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:
         device="cpu" if held.device == "cpu" else worker.device,
         log_every=held.log_every,
         checkpoint_every=held.checkpoint_every,
+        checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None,
         checkpoint_key=held.checkpoint.storage_key if held.checkpoint else None,
         checkpoint_sha256=held.checkpoint.sha256 if held.checkpoint else None,
         folder=folder,
@@ -130,13 +151,22 @@ class Watch:
         """Watch until the child has ended or the job is lost, then write the end down."""
         while self._child_runs():
             if not self._flush_when_due():
-                log.warning("lease_lost", job_id=self._held.job_id)
+                log.warning("lease_lost")
                 return
             self._stop_when_due()
         if self._until_written(self._finish):
-            log.info("attempt_ended", job_id=self._held.job_id, attempt=self._held.attempt)
+            log.info("attempt_ended", how=self._how(), exit_code=self._child.exit_code())
         else:
-            log.warning("end_not_written", job_id=self._held.job_id)
+            log.warning("end_not_written", how=self._how())
+
+    def _how(self) -> str:
+        """Say how the attempt ended: as the child told, for the reason it was stopped, or without a word."""
+        match self._ledger.ending:
+            case DoneMessage():
+                return "done"
+            case FailedMessage(code=code):
+                return code
+        return "no_word" if self._reason is None else self._reason.name.lower()
 
     def _child_runs(self) -> bool:
         exited = self._child.exit_code() is not None
@@ -152,7 +182,7 @@ class Watch:
         try:
             told = self._report() if self._report_due(now) else self._look()
         except SQLAlchemyError as error:
-            log.warning("flush_failed", job_id=self._held.job_id, error=str(error))
+            log.warning("flush_failed", error=str(error))
             self._next_flush = now + _RETRY_SECONDS
             return now - self._renewed_at < self._settings.lease_seconds
         self._next_flush = now + self._settings.flush_seconds
@@ -189,12 +219,13 @@ class Watch:
         if self._deadline is not None and now >= self._deadline:
             self._ask_to_stop(StopReason.DEADLINE)
         if now >= self._kill_at:
-            log.warning("child_killed", job_id=self._held.job_id, pid=self._child.pid)
+            log.warning("child_killed", pid=self._child.pid)
             self._child.kill()
 
     def _ask_to_stop(self, reason: StopReason) -> None:
         """Tell the child once; the first reason stays."""
         if self._reason is None:
+            log.info("stop_asked", reason=reason.name.lower())
             self._reason = reason
             self._kill_at = time.monotonic() + self._settings.stop_seconds
             self._child.ask_to_stop()
@@ -206,7 +237,7 @@ class Watch:
                 write()
                 return True
             except SQLAlchemyError as error:
-                log.warning("finish_failed", job_id=self._held.job_id, error=str(error))
+                log.warning("finish_failed", error=str(error))
                 if time.monotonic() - self._renewed_at >= self._settings.lease_seconds:
                     return False
                 time.sleep(_RETRY_SECONDS)
@@ -238,4 +269,4 @@ class Watch:
             lifecycle.fail(session, self._held, batch, late, dispatcher)
 
     def _log_failure(self) -> None:
-        log.error("attempt_failed", job_id=self._held.job_id, engine_log=self._child.log_tail())
+        log.error("engine_failed", exit_code=self._child.exit_code(), engine_log=self._child.log_tail())

@@ -36,8 +36,8 @@ class Maintenance:
         with self._system.database.transaction() as session:
             workers.see_worker(session, self._worker)
             sent = lifecycle.reap(session, self._system.settings.republish_seconds, dispatcher, waiting)
-        if sent:
-            log.info("published_again", jobs=sent)
+        for job_id in sent:
+            log.info("job_sent_again", job_id=job_id)
 
     def _sweep_round(self) -> None:
         self._sweep.round(self._sweeps.told_to_stop)

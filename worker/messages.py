@@ -22,6 +22,7 @@ class Assignment(BaseModel):
     device: str
     log_every: int | None
     checkpoint_every: int | None
+    checkpoint_epoch: int | None = None
     checkpoint_key: str | None
     checkpoint_sha256: str | None
     folder: str

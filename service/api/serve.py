@@ -20,7 +20,9 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        log_config=None,  # `configure` has set up all logging
         log_level="warning",
+        access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )

@@ -70,14 +70,17 @@ def is_full(error: DBAPIError) -> bool:
 
 
 def _server(url: str) -> Engine:
-    return create_engine(url, connect_args=_CONNECTION, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    return create_engine(
+        url, hide_parameters=True, connect_args=_CONNECTION, pool_pre_ping=True, pool_size=10, max_overflow=30
+    )
 
 
 def _sqlite(url: str) -> Engine:
     database = make_url(url).database
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, pool_size=10, max_overflow=30)
+    timeout = {"timeout": _BUSY_MILLISECONDS / 1000}
+    engine = create_engine(url, hide_parameters=True, connect_args=timeout, pool_size=10, max_overflow=30)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

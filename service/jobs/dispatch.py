@@ -29,6 +29,7 @@ class Dispatcher:
     def _send(self, job_id: str, queue: str) -> None:
         if not self._queue.publish(job_id, queue):
             return
+        log.info("job_published", job_id=job_id, queue=queue)
         try:
             with self._database.transaction() as session:
                 repository.mark_published(session, job_id)

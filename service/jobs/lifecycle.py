@@ -43,7 +43,9 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
         tags=request.tags,
     )
     repository.add(session, job)
-    traces.add_event(session, job.id, EventNote(type="submitted", message=f"{request.kind} job submitted"))
+    asked = {"tenant": tenant, "kind": job.kind, "problem_id": problem.id, "queue": job.queue, "device": job.device}
+    note = EventNote(type="submitted", message=f"{request.kind} job submitted", logged=asked)
+    traces.add_event(session, job.id, note)
     dispatcher.after_commit(session, job)
     return job
 

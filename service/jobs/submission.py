@@ -14,6 +14,7 @@ from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
 from service.jobs.states import Stage
 from service.jobs.values import JobRequest
+from service.logging import log
 from service.resources import Resources
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -71,6 +72,7 @@ def _job_of_key(session: Session, tenant: str, key: str | None, payload: str) ->
             f"Idempotency-Key '{key}' was used for another request; use a new key for a new job",
             code="idempotency_key_reused",
         )
+    log.info("job_submitted_again", job_id=held.job_id, tenant=tenant)
     return repository.job_by_id(session, held.job_id)
 
 

@@ -1,6 +1,9 @@
 """SQL on what jobs leave behind: events, loss curves, target rows, checkpoints, artifacts."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, literal_column, select, update
@@ -8,11 +11,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
+from service.db.session import after_commit
 from service.ids import new_id
 from service.jobs.models import Event, Job, Metric, MetricBucket, StoredArtifact, StoredCheckpoint, TargetRow
 from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
+from service.logging import log
 
 Values = Mapping[str, Any]
+_LEVELS = {"finding": logging.DEBUG, **dict.fromkeys(("attempt_failed", "failed", "worker_lost"), logging.WARNING)}
 
 
 def events_after(session: Session, job_id: str, after: int, limit: int) -> list[Event]:
@@ -117,6 +123,15 @@ def add_event(session: Session, job_id: str, note: EventNote) -> None:
     at = database_now() - note.age_seconds
     session.add(Event(job_id=job_id, seq=seq, at=at, type=note.type, message=note.message, data=note.data))
     session.flush()
+    after_commit(session, partial(_log_event, job_id, seq, note))
+
+
+def _log_event(job_id: str, seq: int, note: EventNote) -> None:
+    """Write the log's line of an event that is committed, at the time it was seen: the log tells what the page tells."""
+    seen = datetime.now(UTC) - timedelta(seconds=note.age_seconds)
+    said = {**note.data, **note.logged, "job_id": job_id, "seq": seq, "message": note.message}
+    timestamp = seen.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    log.log(_LEVELS.get(note.type, logging.INFO), f"job_{note.type}", **said, timestamp=timestamp)
 
 
 def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:

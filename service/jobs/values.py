@@ -78,11 +78,15 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class EventNote:
-    """An event to be numbered and kept; `seen_at` is when it was seen on this process's monotonic clock."""
+    """An event to be numbered and kept; `seen_at` is when it was seen on this process's monotonic clock.
+
+    `logged` is what only the log says of it: not for the client.
+    """
 
     type: str
     message: str
     data: dict[str, Any] = field(default_factory=dict)
+    logged: dict[str, Any] = field(default_factory=dict)
     seen_at: float = field(default_factory=time.monotonic)
 
     @property

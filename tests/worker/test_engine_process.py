@@ -1,5 +1,6 @@
 """A child process seen from its worker."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -63,7 +64,9 @@ def test_what_a_child_says_arrives_in_order_and_whole(child: EngineProcess) -> N
 
 def test_the_log_has_what_the_message_does_not_tell(child: EngineProcess) -> None:
     said(child)
-    assert "KeyError: 'unheard_of'" in child.log_tail()
+    (line,) = (json.loads(line) for line in child.log_tail().splitlines())
+    (raised,) = line["exception"]
+    assert (line["event"], raised["exc_type"], raised["exc_value"]) == ("engine_ended", "KeyError", "'unheard_of'")
 
 
 def test_telling_a_child_that_has_ended_to_stop_is_no_error(tmp_path: Path) -> None:
