@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from l0core.version import VERSION
 from service.api import errors
 from service.api.dependencies import check_address, check_host
+from service.api.exposition import Watchtower
+from service.api.instruments import Instruments, Measured
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
 from service.api.routes import (
     artifacts,
@@ -24,6 +26,7 @@ from service.api.routes import (
     pages,
     problems,
     results,
+    scrape,
     uploads,
 )
 from service.auth.guard import check_start
@@ -33,7 +36,7 @@ from service.settings import Settings
 from service.system import System
 
 WEB = Path(__file__).parent / "web"
-_ROUTES = (health, methods, uploads, problems, jobs, events, findings, metrics, results, artifacts, pages)
+_ROUTES = (health, scrape, methods, uploads, problems, jobs, events, findings, metrics, results, artifacts, pages)
 
 
 def _clear_up(system: System) -> None:
@@ -65,6 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.system = system
+    app.state.watchtower = Watchtower(system)
+    app.state.instruments = Instruments()
     errors.install(app)
     for module in _ROUTES:
         app.include_router(
@@ -75,4 +80,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
+    app.add_middleware(Measured, instruments=app.state.instruments)
     return app

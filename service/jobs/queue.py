@@ -50,9 +50,10 @@ def celery_options() -> dict[str, Any]:
 
 
 class JobQueue:
-    """The sending side."""
+    """The sending side; `failures` counts the ids that could not be sent."""
 
     def __init__(self, settings: Settings) -> None:
+        self.failures = 0
         self._app = celery_app(settings)
         # A worker waits on its socket for ever; who sends must not.
         self._app.conf.broker_transport_options = {**_TRANSPORT, "socket_timeout": _SOCKET_SECONDS}
@@ -62,6 +63,7 @@ class JobQueue:
         try:
             self._app.send_task(TASK_NAME, args=[job_id], queue=queue, retry=False, expires=None)
         except _AWAY as error:
+            self.failures += 1
             log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))
             return False
         return True

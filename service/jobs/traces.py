@@ -127,7 +127,7 @@ def add_event(session: Session, job_id: str, note: EventNote) -> None:
 
 
 def _log_event(job_id: str, seq: int, note: EventNote) -> None:
-    """Write the log's line of an event that is committed, at the time it was seen: the log tells what the page tells."""
+    """Write the log's line of a committed event, at the time it was seen: the log tells what the page tells."""
     seen = datetime.now(UTC) - timedelta(seconds=note.age_seconds)
     said = {**note.data, **note.logged, "job_id": job_id, "seq": seq, "message": note.message}
     timestamp = seen.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -18,7 +18,8 @@ from service.logging import configure, log
 from service.settings import Settings
 
 url = "postgresql+psycopg://l0:{PASSWORD}@nowhere.invalid/l0"
-configure(Settings(database_url=url, broker_url="redis://:{PASSWORD}@nowhere.invalid/0"), process="tried", worker="wrk_1")
+broker_url = "redis://:{PASSWORD}@nowhere.invalid/0"
+configure(Settings(database_url=url, broker_url=broker_url), process="tried", worker="wrk_1")
 forged = {FORGED!r}
 log.info("said", text=forged, nested=[{{forged: forged}}], settings=Settings(database_url=url), half="\\ud800")
 log.info(forged)
@@ -62,7 +63,7 @@ def lines(written: str) -> list[dict[str, Any]]:
 
 def test_whoever_speaks_each_line_is_an_object_with_time_level_and_process(lines: list[dict[str, Any]]) -> None:
     events = [line["event"].split("\n")[0].split(" ")[0] for line in lines]
-    warned = "<string>:15:"
+    warned = "<string>:16:"
     assert events == [
         *("said", "target", "cannot", "said", warned, "long"),
         *("uncaught_exception", "caught", "caught", "uncaught_exception"),

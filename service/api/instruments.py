@@ -1,0 +1,132 @@
+"""What one API process counts of itself: requests, their latency, open streams. No label holds an id.
+
+What all processes share is counted in SQL when somebody asks: see `exposition`.
+"""
+
+import time
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from l0core.version import VERSION
+
+disable_created_metrics()  # each counter would have a second series that says when it began
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STREAM = "text/event-stream"
+_STATIC = "/static"
+
+
+class Instruments:
+    """The counters of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("l0_build", "Version of the service.", registry=self.registry).info({"version": VERSION})
+        self.requests = Counter(
+            "l0_http_requests",
+            "Requests answered by this process; route is the template, never an id.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "l0_http_request_seconds",
+            "Seconds from a request to the beginning of its answer, without requests that asked to wait.",
+            ("route", "method"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.body_bytes = Counter(
+            "l0_http_request_body_bytes",
+            "Bytes of request bodies this process has read; uploads are route /v1/uploads.",
+            ("route",),
+            registry=self.registry,
+        )
+        self.streams = Gauge(
+            "l0_event_streams", "Streams of server-sent events this process holds open.", registry=self.registry
+        )
+
+
+class Measured:
+    """Counts and times every request."""
+
+    def __init__(self, app: ASGIApp, *, instruments: Instruments) -> None:
+        self._app, self._instruments = app, instruments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        measure = _Measure(self._instruments, scope)
+
+        async def counted() -> Message:
+            message = await receive()
+            measure.n_bytes += len(message.get("body", b""))
+            return message
+
+        async def timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                measure.answer_begins(message)
+            await send(message)
+
+        try:
+            await self._app(scope, counted, timed)
+        finally:
+            measure.ends()
+
+
+class _Measure:
+    """One request."""
+
+    def __init__(self, instruments: Instruments, scope: Scope) -> None:
+        self._instruments, self._scope = instruments, scope
+        self._began = time.perf_counter()
+        self._streams = False
+        self._status = "none"  # the client was gone before there was an answer
+        self.n_bytes = 0
+
+    def answer_begins(self, start: Message) -> None:
+        """Note status and latency, and whether a stream opens."""
+        self._status = str(start["status"])
+        self._streams = Headers(raw=start.get("headers", [])).get("content-type", "").startswith(_STREAM)
+        if self._streams:
+            self._instruments.streams.inc()
+        if not _asks_to_wait(self._scope):
+            seconds = time.perf_counter() - self._began
+            self._instruments.seconds.labels(_route(self._scope), _method(self._scope)).observe(seconds)
+
+    def ends(self) -> None:
+        """Count the request."""
+        route = _route(self._scope)
+        self._instruments.requests.labels(route, _method(self._scope), self._status).inc()
+        if self.n_bytes:
+            self._instruments.body_bytes.labels(route).inc(self.n_bytes)
+        if self._streams:
+            self._instruments.streams.dec()
+
+
+def _route(scope: Scope) -> str:
+    """Give the template of the route that took the request."""
+    path = getattr(scope.get("route"), "path_format", None)
+    if path is not None:
+        return str(path)
+    return _STATIC if scope["path"].startswith(f"{_STATIC}/") else "unmatched"
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+def _asks_to_wait(scope: Scope) -> bool:
+    return b"wait=" in scope["query_string"] or "wait=" in Headers(scope=scope).get("prefer", "")
