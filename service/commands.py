@@ -1,6 +1,7 @@
 """The commands of the `l0` terminal. They load what they need when they are called, so that `l0 --help` is quick."""
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,27 @@ def migrate() -> None:
     settings = Settings()
     configure(settings, process="migrate")
     upgrade(settings.database)
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the copy; `l0 up --data` runs on it.")],
+    data: Data = Path("l0-data"),
+) -> None:
+    """Copy the database and the files of a service on one machine, also while it runs.
+
+    Example: l0 backup /backups/monday --data ~/l0-data
+    """
+    from service.backup import NoBackup, back_up
+    from service.settings import Settings
+
+    try:
+        made = back_up(Settings(data_dir=data), folder)
+    except (NoBackup, OSError, sqlite3.Error) as error:
+        _fail(str(error))
+    else:
+        size, bytes_of_files = f"{made.database_bytes:,}", f"{made.files_bytes:,}"
+        typer.echo(f"{made.folder}: database of {size} bytes, {made.n_files} files of {bytes_of_files} bytes")
 
 
 @app.command()
