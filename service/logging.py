@@ -99,7 +99,7 @@ def _take_over_what_nobody_catches() -> None:
 
 
 def _sound(_logger: object, _method: str, event: EventDict) -> EventDict:
-    ordered = {name: event[name] for name in _FIRST if name in event} | event
+    ordered = {name: event[name] for name in _FIRST if name in event} | dict(event)
     return {str(name): _sound_value(value) for name, value in ordered.items()}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 from anyio import to_thread
@@ -24,6 +25,7 @@ from service.jobs.states import Status
 from service.logging import log
 from service.system import System
 
+Place = TypeVar("Place", bound=tuple[str, ...])
 _PATIENCE_SECONDS = 2.0
 _TOTALS_SECONDS = 60.0
 _DEVICES = {"cpu": "cpu", "gpu": "cuda"}
@@ -156,7 +158,7 @@ def _one(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _many(name: str, text: str, labels: Iterable[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+def _many(name: str, text: str, labels: Iterable[str], values: Mapping[Place, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=list(labels))
     for place, value in values.items():
         family.add_metric(place, value)

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from l0core.version import VERSION
 
-disable_created_metrics()  # each counter would have a second series that says when it began
+# Else each counter has a second series that says when it began. The package leaves this one function untyped.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _STREAM = "text/event-stream"
