@@ -27,12 +27,13 @@ class NoBackup(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """What was copied where."""
+    """What was copied where; `elsewhere` names the bucket whose files are to be copied by other means."""
 
     folder: Path
     database_bytes: int
     n_files: int
     files_bytes: int
+    elsewhere: str = ""
 
 
 def back_up(settings: Settings, folder: Path) -> Backup:
@@ -43,11 +44,17 @@ def back_up(settings: Settings, folder: Path) -> Backup:
         raise NoBackup(f"{folder} or {unfinished.name} beside it exists already; name a new folder, or remove them")
     unfinished.mkdir(parents=True, mode=0o700)
     _copy_database(database, unfinished / "l0.db")
-    sizes = list(_copy_files(settings.storage, unfinished / "files"))
+    sizes = [] if settings.storage_url else list(_copy_files(settings.storage, unfinished / "files"))
     os.sync()
     unfinished.rename(folder)
     size = (folder / "l0.db").stat().st_size
-    return Backup(folder=folder, database_bytes=size, n_files=len(sizes), files_bytes=sum(sizes))
+    return Backup(
+        folder=folder,
+        database_bytes=size,
+        n_files=len(sizes),
+        files_bytes=sum(sizes),
+        elsewhere=settings.storage_url,
+    )
 
 
 def _database(settings: Settings) -> Path:

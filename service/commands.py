@@ -129,6 +129,8 @@ def backup(
     else:
         size, bytes_of_files = f"{made.database_bytes:,}", f"{made.files_bytes:,}"
         typer.echo(f"{made.folder}: database of {size} bytes, {made.n_files} files of {bytes_of_files} bytes")
+        if made.elsewhere:
+            typer.echo(f"the files are in {made.elsewhere}: copy that bucket now, after the database")
 
 
 @app.command()

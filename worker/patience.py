@@ -1,12 +1,12 @@
 """Waiting for a store that is away, within bounds: it costs time, not the job."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from service.logging import log
 from service.storage import StoreUnavailable
 
 _RETRY_SECONDS = 2.0
@@ -34,6 +34,6 @@ class Patience:
             except StoreUnavailable as error:
                 if time.monotonic() >= limit:
                     raise
-                sys.stderr.write(f"waiting for the store: {error}\n")
+                log.warning("waits_for_store", error=str(error))
             if self.stop.wait(_RETRY_SECONDS):
                 raise StoppedWaiting

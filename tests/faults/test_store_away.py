@@ -92,7 +92,7 @@ def test_a_run_that_is_done_waits_for_the_store_to_take_its_result(far_system: S
         runs.stand_still(attempt.engine, lambda: True)
         line.cut()
         attempt.engine.resume()
-        until(lambda: "waiting for the store" in runs.engine_log(far_system, job_id))
+        until(lambda: "waits_for_store" in runs.engine_log(far_system, job_id))
         line.join()
     assert scenes.job(far_system, job_id).status == "succeeded"
     assert_undisturbed(far_system, job_id)
@@ -103,7 +103,7 @@ def test_a_worker_told_to_end_while_it_waits_for_the_store_gives_the_job_back(fa
     job_id = runs.submitted(far_system, max_attempts=1)
     line.cut()
     with runs.attempt(far_system, job_id) as attempt:
-        until(lambda: "waiting for the store" in runs.engine_log(far_system, job_id))
+        until(lambda: "waits_for_store" in runs.engine_log(far_system, job_id))
         attempt.draining.set()
     assert "given_back" in scenes.event_types(far_system, job_id)
     line.join()

@@ -62,6 +62,14 @@ def test_it_holds_what_was_there_and_nothing_half(small: Settings, tmp_path: Pat
     assert (tmp_path / "a" / "copy").stat().st_mode & 0o077 == 0
 
 
+def test_files_in_a_bucket_are_left_to_others_and_that_is_said(small: Settings, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service.cli", "backup", str(tmp_path / "copy"), "--data", str(small.data_dir)]
+    environment = os.environ | {"L0_STORAGE_URL": "s3://bucket/prefix"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "the files are in s3://bucket/prefix: copy that bucket now" in done.stdout
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["l0.db"]
+
+
 def test_what_was_deleted_while_it_was_copied_is_left_out(small: Settings, tmp_path: Path) -> None:
     (small.storage / "problems" / "gone").symlink_to("nowhere")
     assert back_up(small, tmp_path / "copy").n_files == 1
