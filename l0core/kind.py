@@ -8,7 +8,9 @@ from typing import Any, Protocol, Self, cast
 
 from pydantic import BaseModel
 
+from l0core.arrays import FloatArray
 from l0core.context import RunContext, Stopped
+from l0core.errors import CheckpointIncompatible
 from l0core.findings import Finding
 
 
@@ -78,6 +80,14 @@ class Run(Protocol):
         ...
 
 
+class Partial(Protocol):
+    """What a checkpoint is worth."""
+
+    def __call__(self, checkpoint: Path) -> FloatArray:
+        """Give the weights of all units, in float64; CheckpointIncompatible where it holds none."""
+        ...
+
+
 class ProblemType(Protocol):
     """The class of a kind's problems, as the service uses it."""
 
@@ -94,7 +104,8 @@ class ProblemType(Protocol):
 class Kind:
     """One kind of job. `problem` and `run` are "module:name", imported when first asked for.
 
-    `weights` is the artifact that holds one number a unit, for kinds whose result is a weighting.
+    `weights` is the artifact that holds one number a unit, for kinds whose result is a weighting; `partial` then names
+    what reads such numbers out of a checkpoint, without torch.
     """
 
     name: str
@@ -106,6 +117,7 @@ class Kind:
     curves: tuple[str, ...]
     artifacts: Mapping[str, str]
     weights: str | None = None
+    partial: str | None = None
 
     def problem_type(self) -> ProblemType:
         """Import the class of its problems."""
@@ -114,6 +126,12 @@ class Kind:
     def engine(self) -> Run:
         """Import its engine (torch begins here)."""
         return cast("Run", _load(self.run))
+
+    def weights_in(self, checkpoint: Path) -> FloatArray:
+        """Give the weights of all units in a checkpoint of a run; CheckpointIncompatible where there are none."""
+        if self.partial is None:
+            raise CheckpointIncompatible(f"a checkpoint of a {self.name} run holds no weights")
+        return cast("Partial", _load(self.partial))(checkpoint)
 
 
 def _load(reference: str) -> object:

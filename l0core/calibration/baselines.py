@@ -85,7 +85,7 @@ def baseline(
     with threadpool_limits(1, user_api="blas"):  # on more it adds in another order
         objective = prepare(problem, options)
         found = _METHODS[method](_Case(objective=objective, options=options, rng=rng))
-    weights = objective.dense(found, problem.n_units)
+    weights = objective.dense(found)
     summary = diagnostics.summarise(diagnostics.target_fit(problem, weights), weights)
     return Baseline(method=method, weights=weights, summary=summary | {"loss": objective.loss(found)})
 

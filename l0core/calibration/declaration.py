@@ -36,4 +36,5 @@ KIND = Kind(
         "checkpoint.safetensors": "the state of the selection at its end",
     },
     weights="calibration_weights.npy",
+    partial="l0core.calibration.partial:weights_in",
 )

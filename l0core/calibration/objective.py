@@ -27,15 +27,16 @@ from l0core.errors import InvalidHyperparameter, InvalidInput
 class Objective:
     """The fit targets (rows) and the candidate units (columns).
 
-    `rows` and `units` are their positions in the problem; `plain` is the problem's matrix there and `factor` what each
-    row of it is multiplied with: A = diag(factor) plain. `prior` are the candidates' design weights, all positive;
-    `omega` the weight of each fit target in the loss, `cost` the loss of an error before that weight; `to_relative`
-    turns a row of A w - b into a relative error; `bounds` are the candidates' if they are kept, and `ridge` the price
-    of each squared weight, which the gates do not change (None where it is 0).
+    `rows` and `units` are their positions in the problem, which has `n_units`; `plain` is the problem's matrix there
+    and `factor` what each row of it is multiplied with: A = diag(factor) plain. `prior` are the candidates' design
+    weights, all positive; `omega` the weight of each fit target in the loss, `cost` the loss of an error before that
+    weight; `to_relative` turns a row of A w - b into a relative error; `bounds` are the candidates' if they are kept,
+    and `ridge` the price of each squared weight, which the gates do not change (None where it is 0).
     """
 
     rows: NDArray[np.int64]
     units: NDArray[np.int64]
+    n_units: int
     plain: sp.csr_array
     factor: FloatArray
     goal: FloatArray
@@ -72,9 +73,9 @@ class Objective:
         ridge = 0.0 if self.ridge is None else float(self.ridge @ weights**2)
         return self.loss(weights) + ridge
 
-    def dense(self, weights: FloatArray, n_units: int) -> FloatArray:
+    def dense(self, weights: FloatArray) -> FloatArray:
         """Spread weights of the candidates over all units of the problem; the others get 0."""
-        spread = np.zeros(n_units)
+        spread = np.zeros(self.n_units)
         spread[self.units] = weights
         return spread
 
@@ -92,6 +93,7 @@ def prepare(problem: CalibrationProblem, options: CalibrationHyperparameters) ->
     return Objective(
         rows=rows,
         units=units,
+        n_units=problem.n_units,
         plain=fitted if units.size == problem.n_units else fitted[:, units],
         factor=factor,
         goal=factor * problem.targets[rows],

@@ -63,7 +63,7 @@ def finish(work: Work, chosen: Chosen, found: Doubts) -> CalibrationResult | Sto
         problem=problem,
         options=work.options,
         identity=work.identity,
-        weights=objective.dense(final, problem.n_units),
+        weights=objective.dense(final),
         history=chosen.history,
         loss=objective.loss(final),
         selection_loss=objective.loss(chosen.weights),

@@ -24,6 +24,7 @@ from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.losses import SQUARED
 from l0core.calibration.objective import Objective
 from l0core.calibration.options import CalibrationHyperparameters
+from l0core.calibration.partial import WEIGHTS
 from l0core.calibration.plateau import Plateau, Standing, travelled
 from l0core.calibration.reweighing import DISTANCE, SHARE, expected_loss, mean_squares, tangents, weighed
 from l0core.calibration.setting_out import gate_strategy, landscape, price_policy, starting_point
@@ -256,8 +257,9 @@ class Selector:
         }
 
     def _weights(self) -> FloatArray:
+        """Give the candidates' weights under the test-time gates; 0 behind a closed one, whatever stands there."""
         weights, gates = self._deterministic(self._walk.descent().theta)
-        return _float64(weights * gates)
+        return _float64(torch.where(gates > 0, weights * gates, 0.0))
 
     def _settings(self) -> dict[str, float]:
         epoch, then = self._last_log
@@ -286,12 +288,10 @@ class Selector:
         policy = self._context.checkpoints
         if policy is None or not (forced or self._checkpoint_due(policy)):
             return
-        state = self._walk.descent()
-        if not state.is_sound():
-            raise self._diverged()
+        tensors = self._sound_tensors()
         policy.folder.mkdir(parents=True, exist_ok=True)
         try:
-            checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(state), self._history)
+            checkpoint.write(policy.path, self._identity, self._epoch, tensors, self._history)
         except OSError as error:
             policy.missed(error, self._epoch)
         else:
@@ -302,6 +302,14 @@ class Selector:
         if policy.every_epochs is not None:
             return self._epoch > 0 and self._epoch % policy.every_epochs == 0
         return self._context.clock() - self._last_checkpoint >= policy.every_seconds
+
+    def _sound_tensors(self) -> dict[str, Tensor]:
+        """Give the state, and for whoever reads no state the weights it comes to; only where all are numbers."""
+        state, weights = self._walk.descent(), self._weights()
+        if not (state.is_sound() and np.isfinite(weights).all()):
+            raise self._diverged()
+        spread = torch.from_numpy(self._objective.dense(weights)).to(state.theta.dtype)
+        return self._tensors(state) | {WEIGHTS: spread}
 
     def _tensors(self, state: Descent) -> dict[str, Tensor]:
         return {

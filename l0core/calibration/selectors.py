@@ -119,7 +119,7 @@ def evaluation(
         found = np.empty(problem.n_targets)
         found[objective.rows] = of_the_fit
         if held_out.size:
-            found[held_out] = problem.matrix[held_out] @ objective.dense(weights(), problem.n_units)
+            found[held_out] = problem.matrix[held_out] @ objective.dense(weights())
         return found
 
     return estimates
@@ -265,7 +265,7 @@ def _record(work: Work, history: History, step: int, weights: FloatArray) -> Non
             "max_abs_relative_error": float(errors.max()),
         },
     )
-    history.snapshots[step] = work.problem.estimates(objective.dense(weights, work.problem.n_units))
+    history.snapshots[step] = work.problem.estimates(objective.dense(weights))
     last = {name: values[-1] for name, values in history.metrics.items()}
     work.context.report(EpochReport(epoch=step, epochs=work.options.record_budget or 1, metrics=last))
 

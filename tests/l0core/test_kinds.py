@@ -1,12 +1,14 @@
 """The list of kinds, and what each declares of itself."""
 
 import inspect
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import l0core
+from l0core.errors import CheckpointIncompatible
 from l0core.kind import Kind
 from l0core.kinds import KINDS
 
@@ -58,3 +60,13 @@ def test_a_kind_refuses_a_name_it_does_not_know(kind: Kind) -> None:
 @EVERY_KIND
 def test_no_curve_is_named_twice(kind: Kind) -> None:
     assert len(set(kind.curves)) == len(kind.curves)
+
+
+@EVERY_KIND
+def test_a_kind_whose_result_is_a_weighting_reads_one_out_of_its_checkpoints(kind: Kind, tmp_path: Path) -> None:
+    assert (kind.partial is None) == (kind.weights is None)
+    (tmp_path / "checkpoint").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointIncompatible):
+        kind.weights_in(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointIncompatible, match="holds no weights"):
+        replace(kind, partial=None).weights_in(tmp_path / "checkpoint")

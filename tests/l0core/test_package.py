@@ -23,6 +23,7 @@ TORCH_FREE = (
     "l0core.calibration.options",
     "l0core.calibration.findings",
     "l0core.calibration.objective",
+    "l0core.calibration.partial",
     "l0core.calibration.diagnostics",
 )
 MODULES = {"calibration", "distributions", "gates", "layers", "penalties", "sparse"}  # as in l0-python

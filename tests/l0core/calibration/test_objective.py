@@ -74,7 +74,7 @@ def test_the_loss_is_the_plain_formula(
     )
     objective = prepare(problem, options)
     weights = np.random.default_rng(seed).exponential(size=objective.n_candidates)
-    spread = objective.dense(weights, problem.n_units)
+    spread = objective.dense(weights)
     assert objective.loss(weights) == pytest.approx(_plain_loss(problem, options, spread), rel=1e-9)
     assert objective.omega.tolist() == pytest.approx(list(_plain_omega(problem, options).values()))
 
@@ -85,7 +85,7 @@ def test_a_row_of_the_residual_becomes_the_relative_error_of_its_target(seed: in
     problem = arbitrary(seed)
     objective = prepare(problem, _options(loss=loss))
     weights = np.random.default_rng(seed).exponential(size=objective.n_candidates)
-    errors = problem.relative_errors(problem.estimates(objective.dense(weights, problem.n_units)))
+    errors = problem.relative_errors(problem.estimates(objective.dense(weights)))
     residual = objective.columns(np.arange(objective.n_candidates)) @ weights - objective.goal
     np.testing.assert_allclose(residual * objective.to_relative, errors[~problem.holdout], rtol=1e-9, atol=1e-12)
 

@@ -76,7 +76,7 @@ def _select(
     objective = prepare(problem, options)
 
     def estimates(of_the_fit: FloatArray, weights: Callable[[], FloatArray]) -> FloatArray:
-        found = problem.estimates(objective.dense(weights(), problem.n_units))
+        found = problem.estimates(objective.dense(weights()))
         found[objective.rows] = of_the_fit
         return found
 
@@ -503,7 +503,7 @@ def test_the_reported_errors_are_those_of_the_deterministic_weights() -> None:
     objective, step = prepare(problem, options), _first_step(problem, options)
     shape = hc.GateShape(beta=options.beta)
     gates = hc.deterministic_gate(torch.tensor(step.log_alpha), shape).numpy()
-    weights = objective.dense(np.exp(step.log_weight) * gates, problem.n_units)
+    weights = objective.dense(np.exp(step.log_weight) * gates)
     errors = np.abs(problem.relative_errors(problem.estimates(weights)))[~problem.holdout]
     reported = step.reported
     assert reported["active"] == (gates > 0).sum()
