@@ -1,6 +1,6 @@
 """What every kind of job declares of itself, and what its results can do. Torch-free: `run` is named, loaded late."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +39,19 @@ class Problem(Protocol):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
+        ...
+
+
+class WeightedProblem(Problem, Protocol):
+    """A problem of a kind whose result is a weighting."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of its totals."""
+        ...
+
+    def estimates(self, weights: FloatArray) -> FloatArray:
+        """Give its totals under weights of all units."""
         ...
 
 

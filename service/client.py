@@ -161,16 +161,25 @@ class Job:
         """Ask the job to stop."""
         self.client.request("POST", f"/v1/jobs/{self.id}/cancel")
 
-    def weights(self) -> NDArray[np.float64]:
-        """Give the calibrated weights of all units."""
-        query: dict[str, Any] = {"active_only": False, "format": "npy"}
+    def weights(self, *, checkpoint: str | None = None) -> NDArray[np.float64]:
+        """Give the calibrated weights of all units, or those in a checkpoint of any job ("latest", or its id).
+
+        The latter are as the selection stood there: without the exact record budget, bounds and the refit.
+        """
+        query: dict[str, Any] = {"active_only": False, "format": "npy", **_at(checkpoint)}
         reply = self.client.request("GET", f"/v1/jobs/{self.id}/weights", params=query)
         weights: NDArray[np.float64] = np.lib.format.read_array(io.BytesIO(reply.content), allow_pickle=False)
         return weights
 
-    def weights_csv(self) -> str:
+    def weights_csv(self, *, checkpoint: str | None = None) -> str:
         """Give the active units and their weights as CSV: index,weight."""
-        return self.client.request("GET", f"/v1/jobs/{self.id}/weights", params={"format": "csv"}).text
+        query = {"format": "csv", **_at(checkpoint)}
+        return self.client.request("GET", f"/v1/jobs/{self.id}/weights", params=query).text
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Give the checkpoints that are kept, the newest first: id, epoch, attempt, size and sha256."""
+        kept: list[dict[str, Any]] = self.client.request("GET", f"/v1/jobs/{self.id}/checkpoints").json()["data"]
+        return kept
 
     def targets(self) -> list[dict[str, Any]]:
         """Give the fit of every target, in the problem's order."""
@@ -197,15 +206,19 @@ class Job:
             for key, curve in curves.items()
         }
 
-    def predict(self, matrix: object) -> NDArray[np.float64]:
+    def predict(self, matrix: object, *, checkpoint: str | None = None) -> NDArray[np.float64]:
         """Give the calibrated totals of another matrix over the same units."""
         body = {"matrix": {"upload_id": self.client.upload(matrix)}}
-        reply = self.client.request("POST", f"/v1/jobs/{self.id}/predictions", json=body)
+        reply = self.client.request("POST", f"/v1/jobs/{self.id}/predictions", json=body, params=_at(checkpoint))
         return np.array(reply.json()["values"], dtype=np.float64)
 
     def artifact(self, name: str) -> bytes:
         """Give one file of the result."""
         return self.client.request("GET", f"/v1/jobs/{self.id}/artifacts/{name}").content
+
+
+def _at(checkpoint: str | None) -> dict[str, str]:
+    return {} if checkpoint is None else {"checkpoint": checkpoint}
 
 
 def _seconds(retry_after: str) -> float:

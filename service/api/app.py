@@ -17,6 +17,7 @@ from service.api.instruments import Instruments, Measured
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
 from service.api.routes import (
     artifacts,
+    checkpoints,
     events,
     findings,
     health,
@@ -36,7 +37,21 @@ from service.settings import Settings
 from service.system import System
 
 WEB = Path(__file__).parent / "web"
-_ROUTES = (health, scrape, methods, uploads, problems, jobs, events, findings, metrics, results, artifacts, pages)
+_ROUTES = (
+    health,
+    scrape,
+    methods,
+    uploads,
+    problems,
+    jobs,
+    events,
+    findings,
+    metrics,
+    results,
+    checkpoints,
+    artifacts,
+    pages,
+)
 
 
 def _clear_up(system: System) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
@@ -84,3 +84,22 @@ def _succeeded_job(job: KeptJob, job_id: JobId) -> Job:
 
 TheJob = Annotated[Job, Depends(_job)]
 SucceededJob = Annotated[Job, Depends(_succeeded_job)]
+
+
+Checkpoint = Annotated[
+    str | None,
+    Query(max_length=64, description="latest, or the id of a checkpoint: what that holds, whatever became of the job."),
+]
+
+
+def _weighted_job(job: KeptJob, checkpoint: Checkpoint = None) -> Job:
+    if checkpoint is None and job.status != Status.SUCCEEDED:
+        text = (
+            f"job '{job.id}' is {job.status}; it has no result yet or will have none: checkpoint=latest gives what its "
+            "last checkpoint holds"
+        )
+        raise Conflict(text, code="result_not_ready")
+    return job
+
+
+WeightedJob = Annotated[Job, Depends(_weighted_job)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -42,10 +42,24 @@ def artifact(session: Session, job_id: str, name: str) -> StoredArtifact | None:
     return session.get(StoredArtifact, (job_id, name))
 
 
+def checkpoints(session: Session, job_id: str) -> list[StoredCheckpoint]:
+    """Give a job's checkpoints, that of the most epochs first, the newest of equals."""
+    return list(session.scalars(_newest_first(job_id)))
+
+
+def checkpoint(session: Session, job_id: str, checkpoint_id: str) -> StoredCheckpoint | None:
+    """Give a checkpoint of this job."""
+    return session.scalar(_newest_first(job_id).where(StoredCheckpoint.id == checkpoint_id))
+
+
 def latest_checkpoint(session: Session, job_id: str) -> StoredCheckpoint | None:
-    """Give the checkpoint of the most epochs, the newest of equals."""
+    """Give the first of `checkpoints`."""
+    return session.scalar(_newest_first(job_id).limit(1))
+
+
+def _newest_first(job_id: str) -> Select[tuple[StoredCheckpoint]]:
     query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
-    return session.scalar(query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc()).limit(1))
+    return query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
 
 
 def metric_keys(session: Session, job_id: str) -> list[str]:
@@ -168,9 +182,7 @@ def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
 
 def drop_older_checkpoints(session: Session, job_id: str, keep: int) -> list[str]:
     """Take all checkpoints of a job but the newest `keep` off the list; gives the storage keys to delete."""
-    query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
-    newest_first = query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
-    older = list(session.scalars(newest_first.offset(keep)))
+    older = list(session.scalars(_newest_first(job_id).offset(keep)))
     for row in older:
         session.delete(row)
     return [row.storage_key for row in older]

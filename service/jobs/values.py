@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 
@@ -42,6 +43,14 @@ class CheckpointRef:
     storage_key: str
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A .npy on this machine with the weights of all units, and the checkpoint they are of; None for a result's."""
+
+    path: Path
+    checkpoint_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

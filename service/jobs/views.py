@@ -51,5 +51,5 @@ def _is_stalled(job: Job) -> bool:
 
 def _links(job_id: str) -> dict[str, str]:
     base = f"/v1/jobs/{job_id}"
-    parts = ("cancel", "events", "findings", "metrics", "weights", "predictions", "targets", "artifacts")
+    parts = ("cancel", "events", "findings", "metrics", "weights", "predictions", "targets", "checkpoints", "artifacts")
     return {"self": base, **{part: f"{base}/{part}" for part in parts}, "page": f"/#job={job_id}"}

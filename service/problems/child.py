@@ -1,6 +1,7 @@
 """The process that parses untrusted bytes: one request on standard input, one reply on standard output, limits on all.
 
-It builds a problem of any kind, or multiplies a matrix with weights. It is started by `sandbox` and knows no database.
+It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is started
+by `sandbox` and knows no database.
 """
 
 import json
@@ -9,21 +10,23 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 from safetensors import SafetensorError
 
 from l0core import matrices
+from l0core.arrays import FloatArray
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.findings import in_short
 from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, VectorUpload
+from l0core.kind import WeightedProblem
 from l0core.kinds import KINDS
 from service.errors import StorageFull
 from service.problems import formats, trusted
 from service.problems.limits import Limits
-from service.problems.requests import BuildRequest, MultiplyRequest, ParseRequest, UploadedFile
+from service.problems.requests import BuildRequest, EstimateRequest, MultiplyRequest, ParseRequest, UploadedFile
 from service.problems.room import room
 
 
@@ -36,7 +39,7 @@ def main() -> None:
 
 def _answer(request: ParseRequest) -> dict[str, Any]:
     try:
-        return {"ok": _build(request) if isinstance(request, BuildRequest) else _multiply(request)}
+        return {"ok": _done(request)}
     except L0Error as error:
         return _error(error.code, error.message, error.pointer)
     except StorageFull as error:
@@ -46,6 +49,16 @@ def _answer(request: ParseRequest) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - strange bytes find errors that nobody has listed
         traceback.print_exc()
         return _error("invalid_input", f"the data cannot be used ({type(error).__name__})")
+
+
+def _done(request: ParseRequest) -> dict[str, Any]:
+    match request:
+        case BuildRequest():
+            return _build(request)
+        case MultiplyRequest():
+            return _multiply(request)
+        case EstimateRequest():
+            return _estimate(request)
 
 
 def _error(code: str, message: str, pointer: str = "") -> dict[str, Any]:
@@ -87,11 +100,21 @@ def _multiply(request: MultiplyRequest) -> dict[str, Any]:
         raise ShapeMismatch(
             f"the matrix has {matrix.shape[1]} columns, the job's problem {weights.size} units", pointer="/matrix"
         )
-    totals = np.asarray(matrix @ weights)
+    return {"values": _finite(np.asarray(matrix @ weights))}
+
+
+def _estimate(request: EstimateRequest) -> dict[str, Any]:
+    problem = cast("WeightedProblem", KINDS[request.kind].problem_type().load(Path(request.problem)))
+    totals = problem.estimates(trusted.open_vector(Path(request.weights)))
+    return {"names": list(problem.names), "values": _finite(totals)}
+
+
+def _finite(totals: FloatArray) -> list[float]:
     bad = np.flatnonzero(~np.isfinite(totals))
     if bad.size:
         raise NonfiniteInput(f"the total of row {bad[0]} is beyond the largest float", pointer="/matrix")
-    return {"values": totals.tolist()}
+    values: list[float] = totals.tolist()
+    return values
 
 
 class _Reader:

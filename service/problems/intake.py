@@ -13,7 +13,7 @@ from service.ids import new_id
 from service.problems import repository, sandbox
 from service.problems.limits import Limits
 from service.problems.models import StoredProblem, Upload
-from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
+from service.problems.requests import BuildRequest, EstimateRequest, MatrixBody, MultiplyRequest, UploadedFile
 from service.problems.room import room
 from service.resources import Resources
 from service.storage.forgetting import forget
@@ -37,9 +37,16 @@ def register(
         return _keep(system, _row(tenant, kind, report, tags), built)
 
 
-def multiply(system: Resources, tenant: str, inputs: MatrixBody, weights_key: str) -> list[float]:
-    """Give matrix times weights, in the matrix's row order."""
-    with _local_uploads(system, tenant, inputs) as uploads, system.store.local(weights_key) as weights:
+def estimates(system: Resources, kind: str, problem_key: str, weights: Path) -> dict[str, Any]:
+    """Give names and totals of a stored problem under the weights in a .npy."""
+    with system.store.local(problem_key) as problem:
+        limits = Limits.of(system.settings)
+        return sandbox.run(EstimateRequest(kind=kind, problem=str(problem), weights=str(weights), limits=limits))
+
+
+def multiply(system: Resources, tenant: str, inputs: MatrixBody, weights: Path) -> list[float]:
+    """Give matrix times the weights in a .npy, in the matrix's row order."""
+    with _local_uploads(system, tenant, inputs) as uploads:
         request = MultiplyRequest(
             inputs=inputs, weights=str(weights), uploads=uploads, limits=Limits.of(system.settings)
         )

@@ -44,4 +44,14 @@ class MultiplyRequest(BaseModel):
     limits: Limits
 
 
-ParseRequest = Annotated[BuildRequest | MultiplyRequest, Field(discriminator="task")]
+class EstimateRequest(BaseModel):
+    """Multiply the matrix of a stored problem with the weights in a .npy, both written by this service."""
+
+    task: Literal["estimate"] = "estimate"
+    kind: str
+    problem: str
+    weights: str
+    limits: Limits
+
+
+ParseRequest = Annotated[BuildRequest | MultiplyRequest | EstimateRequest, Field(discriminator="task")]

@@ -8,14 +8,14 @@ from typing import Any
 
 from service.errors import FieldError, ServiceError, StorageFull, Unprocessable
 from service.logging import log
-from service.problems.requests import BuildRequest, MultiplyRequest
+from service.problems.requests import ParseRequest
 from service.problems.room import storage_full
 
 _STATUS_CODES = frozenset({"invalid_matrix", "shape_mismatch", "nonfinite_input", "pickle_not_allowed"})
 _SECRET = ("AWS_", "L0_", "PG")
 
 
-def run(request: BuildRequest | MultiplyRequest) -> dict[str, Any]:
+def run(request: ParseRequest) -> dict[str, Any]:
     """Give the child's answer; Unprocessable where it refuses, crashes, or takes too long."""
     try:
         done = subprocess.run(

@@ -14,6 +14,11 @@ def open_vector(path: Path) -> NDArray[np.float64]:
     return vector
 
 
+def save_vector(path: Path, vector: NDArray[np.float64]) -> None:
+    """Write a vector as `open_vector` reads it."""
+    np.save(path, vector, allow_pickle=False)
+
+
 def npy_bytes(array: NDArray[Any]) -> bytes:
     """Give an array as the bytes of a .npy."""
     buffer = io.BytesIO()

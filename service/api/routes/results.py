@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement
 from starlette.responses import Response, StreamingResponse
 
-from service.api.dependencies import SucceededJob, Tenant, TheSystem
+from service.api.dependencies import Checkpoint, SucceededJob, Tenant, TheSystem, WeightedJob
 from service.api.pagination import LARGEST_INTEGER, Cursor, Limit, bad_cursor, decode, page
 from service.api.sound_json import SoundJsonRoute, refusal
 from service.errors import NotAcceptable
 from service.jobs import results, traces
 from service.jobs.models import TargetRow
 from service.jobs.results import ActiveWeights
+from service.jobs.values import WeightsFile
 from service.problems import intake
 from service.problems.requests import MatrixBody
 from service.problems.trusted import npy_bytes
@@ -30,32 +31,57 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 @router.get("/{job_id}/weights", response_model=None)
 def get_weights(
     system: TheSystem,
-    job: SucceededJob,
+    request: Request,
+    job: WeightedJob,
+    checkpoint: Checkpoint = None,
     active_only: Annotated[bool, Query(description="Only units with a positive weight, by index.")] = True,
     format: Annotated[str | None, Query(max_length=20, description="json, npy or csv; else by Accept.")] = None,  # noqa: A002
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Give the calibrated weights in float64."""
     write = _FORMATS[_format(format, accept)]
-    if active_only:
-        return write(results.active_weights(system, job))
-    with results.dense_weights(system, job) as dense:
-        return write(np.array(dense))
+    with results.weights_file(system, job, checkpoint) as file:
+        response = write(results.active_weights(file) if active_only else results.dense_weights(file))
+    response.headers.update(_source(request, file))
+    return response
+
+
+def _source(request: Request, file: WeightsFile) -> dict[str, str]:
+    """Say which checkpoint `latest` was: where the same numbers are to be had again."""
+    if file.checkpoint_id is None:
+        return {}
+    same = request.url.include_query_params(checkpoint=file.checkpoint_id)
+    return {"Content-Location": f"{same.path}?{same.query}"}
 
 
 @router.get("/{job_id}/predictions")
-def get_predictions(system: TheSystem, job: SucceededJob) -> dict[str, Any]:
+def get_predictions(
+    system: TheSystem, request: Request, response: Response, job: WeightedJob, checkpoint: Checkpoint = None
+) -> dict[str, Any]:
     """Give M w on the job's own targets."""
+    if checkpoint is not None:
+        with results.weights_file(system, job, checkpoint) as file:
+            response.headers.update(_source(request, file))
+            return results.partial_predictions(system, job, file)
     with system.database.reading() as session:
         rows = traces.predictions(session, job)
     return {"names": [name for name, _ in rows], "values": [value for _, value in rows]}
 
 
 @router.post("/{job_id}/predictions")
-def predict(body: MatrixBody, system: TheSystem, tenant: Tenant, job: SucceededJob) -> dict[str, Any]:
+def predict(
+    body: MatrixBody,
+    system: TheSystem,
+    tenant: Tenant,
+    request: Request,
+    response: Response,
+    job: WeightedJob,
+    checkpoint: Checkpoint = None,
+) -> dict[str, Any]:
     """Give the calibrated totals of another matrix over the same units."""
-    key = results.weights_artifact(system, job).storage_key
-    return {"values": intake.multiply(system, tenant, body, key)}
+    with results.weights_file(system, job, checkpoint) as file:
+        response.headers.update(_source(request, file))
+        return {"values": intake.multiply(system, tenant, body, file.path)}
 
 
 @router.get("/{job_id}/targets")

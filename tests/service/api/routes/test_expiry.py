@@ -19,6 +19,7 @@ RESULTS = [
     "targets?sort=-abs_relative_error",
     "artifacts",
     "artifacts/calibration_weights.npy",
+    "checkpoints",
     "artifacts/report.html",
     "artifacts/nothing_of_that_name",
     "metrics",
@@ -76,5 +77,5 @@ def test_a_result_that_never_was_has_expired_too(inside: Door) -> None:
     refused(inside.http.get(job["links"]["weights"]), 409, "result_not_ready")
     shelves.ended_days_ago(inside.system, job["id"], 91)
     results.expire(inside.system)
-    for path in ("weights", "targets", "artifacts", "artifacts/report.html", "metrics"):
+    for path in ("weights", "weights?checkpoint=latest", "targets", "artifacts", "artifacts/report.html", "metrics"):
         refused(inside.http.get(f"{job['links']['self']}/{path}"), 410, "expired")
