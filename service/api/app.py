@@ -15,6 +15,7 @@ from service.api.dependencies import check_address, check_host
 from service.api.exposition import Watchtower
 from service.api.instruments import Instruments, Measured
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
+from service.api.reading import JobReader
 from service.api.routes import (
     artifacts,
     checkpoints,
@@ -37,14 +38,14 @@ from service.settings import Settings
 from service.system import System
 
 WEB = Path(__file__).parent / "web"
-_ROUTES = (
+_ROUTES = (  # what is asked most often comes first
+    jobs,
+    events,
     health,
     scrape,
     methods,
     uploads,
     problems,
-    jobs,
-    events,
     findings,
     metrics,
     results,
@@ -85,11 +86,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.system = system
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()
+    app.state.reader = JobReader(system.database)
     errors.install(app)
     for module in _ROUTES:
-        app.include_router(
-            module.router, dependencies=[Depends(check_host), *([] if module is pages else [Depends(check_address)])]
-        )
+        app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Unexpected)

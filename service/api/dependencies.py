@@ -1,13 +1,15 @@
 """What routes are handed: the system, the caller's tenant, their job."""
 
+from functools import lru_cache
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Path, Query, Request
 
+from service.api.reading import JobReader
 from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
 from service.errors import Conflict, Gone, Misdirected, NotFound
-from service.jobs import repository
 from service.jobs.models import Job
 from service.jobs.states import Status
 from service.settings import Settings
@@ -15,7 +17,8 @@ from service.system import System
 
 
 async def check_address(request: Request) -> None:
-    """Refuse a path or a query that no database can hold, and a question that the route does not know."""
+    """Refuse, after `check_host`, what no database can hold, and a question that the route does not know."""
+    await check_host(request)
     if not all(is_storable(str(value)) for value in request.path_params.values()):
         raise NotFound("there is nothing by that name")
     known = {field.alias for field in request.scope["route"].dependant.query_params}
@@ -32,41 +35,53 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 async def check_host(request: Request) -> None:
     """Refuse, on loopback, a request under another name: a page elsewhere may have let its own name point here."""
     settings: Settings = request.app.state.system.settings
-    if settings.on_loopback and request.url.hostname not in _LOOPBACK_NAMES | {settings.host}:
+    if settings.on_loopback and _hostname(request.headers.get("host", "")) not in (*_LOOPBACK_NAMES, settings.host):
         raise Misdirected("this service answers to localhost only; use http://127.0.0.1 and its port")
 
 
-def _system(request: Request) -> System:
+@lru_cache(maxsize=256)
+def _hostname(host: str) -> str | None:
+    """Give the name in a Host header.
+
+    >>> _hostname("LocalHost:8000"), _hostname("[::1]:8000")
+    ('localhost', '::1')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+async def _system(request: Request) -> System:
     system: System = request.app.state.system
     return system
 
 
-def _tenant() -> str:
+async def _tenant() -> str:
     return ANONYMOUS_TENANT
 
 
+async def _reader(request: Request) -> JobReader:
+    reader: JobReader = request.app.state.reader
+    return reader
+
+
 TheSystem = Annotated[System, Depends(_system)]
+TheReader = Annotated[JobReader, Depends(_reader)]
 Tenant = Annotated[str, Depends(_tenant)]
 JobId = Annotated[str, Path(description="Id of a job.", max_length=64)]
 
 
-def find_job(system: System, tenant: str, job_id: str) -> Job:
-    """Give the caller's job, as it is now; NotFound where there is none."""
-    with system.database.reading() as session:
-        job = repository.job_of(session, tenant, job_id)
-    if job is None:
-        raise NotFound(f"there is no job '{job_id}'")
-    return job
+async def _job(reader: TheReader, tenant: Tenant, job_id: JobId) -> Job:
+    return await reader.job(tenant, job_id)
 
 
-def _job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
-    return find_job(system, tenant, job_id)
+TheJob = Annotated[Job, Depends(_job)]
 
 
-def _kept_job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
-    job = find_job(system, tenant, job_id)
+async def _kept_job(job: TheJob) -> Job:
     if job.expired_at is not None:
-        text = f"the results of job '{job_id}' were kept as long as promised and are gone; GET the job for its summary"
+        text = f"the results of job '{job.id}' were kept as long as promised and are gone; GET the job for its summary"
         raise Gone(text, expired_at=job.expired_at)
     return job
 
@@ -74,15 +89,14 @@ def _kept_job(system: TheSystem, tenant: Tenant, job_id: JobId) -> Job:
 KeptJob = Annotated[Job, Depends(_kept_job)]
 
 
-def _succeeded_job(job: KeptJob, job_id: JobId) -> Job:
+async def _succeeded_job(job: KeptJob) -> Job:
     if job.status != Status.SUCCEEDED:
         raise Conflict(
-            f"job '{job_id}' is {job.status}; it has no result yet or will have none", code="result_not_ready"
+            f"job '{job.id}' is {job.status}; it has no result yet or will have none", code="result_not_ready"
         )
     return job
 
 
-TheJob = Annotated[Job, Depends(_job)]
 SucceededJob = Annotated[Job, Depends(_succeeded_job)]
 
 

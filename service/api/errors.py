@@ -7,14 +7,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_jsonable_python
-from sqlalchemy.exc import InternalError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from l0core.inputs import TAGS
 from service.api.sound_json import json_pointer
-from service.db.session import is_full
+from service.db.session import UNAVAILABLE, is_full
 from service.errors import FieldError, Gone, ServiceError
 from service.logging import log
 from service.problems import room
@@ -48,8 +47,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _database_error)
-    app.add_exception_handler(InternalError, _database_error)  # it ended our connection
+    for away in UNAVAILABLE:
+        app.add_exception_handler(away, _database_error)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(RecursionError, _too_deep)
@@ -140,7 +139,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
     log.error("database_unavailable", error=str(error))
-    if isinstance(error, OperationalError) and is_full(error):
+    if is_full(error):
         return await _service_error(request, storage_full("what was asked for"))
     text = "the database does not answer just now; try again"
     return problem(request, 503, "not_ready", text, retryable=True, headers={"Retry-After": "2"})

@@ -11,6 +11,7 @@ from service.logging import configure, log
 from service.settings import Settings
 
 _DRAIN_SECONDS = 3
+_KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies pause between two looks
 
 
 def serve(settings: Settings, listener: socket.socket | None = None) -> None:
@@ -24,6 +25,7 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     log.info("api_starts", host=settings.host, port=settings.port)

@@ -46,6 +46,7 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
     asked = {"tenant": tenant, "kind": job.kind, "problem_id": problem.id, "queue": job.queue, "device": job.device}
     note = EventNote(type="submitted", message=f"{request.kind} job submitted", logged=asked)
     traces.add_event(session, job.id, note)
+    session.refresh(job, ["version", "last_event"])
     dispatcher.after_commit(session, job)
     return job
 

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.base import Base, database_now
-from service.jobs.states import Stage, Status
+from service.jobs.states import TERMINAL, Stage, Status
 
 
 class Job(Base):
@@ -62,6 +62,16 @@ class Job(Base):
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     summary: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will happen to it any more."""
+        return Status(self.status) in TERMINAL
+
+    @property
+    def moves(self) -> tuple[int, int]:
+        """Numbers of which one grows whenever anything about it changes."""
+        return self.version, self.last_event
 
 
 class IdempotencyKey(Base):

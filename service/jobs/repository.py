@@ -1,9 +1,23 @@
 """The only SQL on jobs. Every write of a running job carries its lease token and a guard on its status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Update, and_, case, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from service.db.base import Base, database_now
@@ -13,6 +27,9 @@ from service.jobs.values import CheckpointRef, Claim, WorkerIdentity
 
 Values = Mapping[str, Any]
 _LATER = {"version": Job.version + 1}
+_IDS_A_STATEMENT = 1000
+_JOBS_BY_ID = select(Job).where(Job.id.in_(bindparam("ids", expanding=True)))
+_MOVES = select(Job.id, Job.version, Job.last_event).where(Job.id.in_(bindparam("ids", expanding=True)))
 _A_MOMENT = 1e-3  # seconds; a lease that ends this long ago has ended by any clock resolution
 
 
@@ -36,6 +53,26 @@ def job_by_id(session: Session, job_id: str) -> Job | None:
 def lock_job(session: Session, job_id: str) -> None:
     """Wait for every transaction that has changed the job, and let nobody change it before this one ends."""
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+
+
+def jobs_by_id(session: Session, job_ids: Sequence[str]) -> list[Job]:
+    """Give the jobs of these ids, whoever's they are; the caller looks at the tenant."""
+    found: list[Job] = []
+    for some in _batches(job_ids):
+        found += session.scalars(_JOBS_BY_ID, {"ids": some})
+    return found
+
+
+def moves_by_id(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Give `Job.moves` of each of these jobs; one that is gone is not among them."""
+    found: dict[str, tuple[int, int]] = {}
+    for some in _batches(job_ids):
+        found.update((job_id, (version, event)) for job_id, version, event in session.execute(_MOVES, {"ids": some}))
+    return found
+
+
+def _batches(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (job_ids[start : start + _IDS_A_STATEMENT] for start in range(0, len(job_ids), _IDS_A_STATEMENT))
 
 
 def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Job]:

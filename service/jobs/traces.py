@@ -126,11 +126,11 @@ def checkpoint_ref(row: StoredCheckpoint | None) -> CheckpointRef | None:
 
 
 def add_event(session: Session, job_id: str, note: EventNote) -> None:
-    """Number an event and keep it; the job's row serialises the numbers."""
+    """Number an event and keep it; the job's row serialises the numbers, and its version tells those who wait."""
     seq = session.execute(
         update(Job)
         .where(Job.id == job_id)
-        .values(last_event=Job.last_event + 1)
+        .values(last_event=Job.last_event + 1, version=Job.version + 1)
         .returning(Job.last_event)
         .execution_options(synchronize_session=False)
     ).scalar_one()

@@ -2,83 +2,87 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic_core import to_jsonable_python
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from service.api.dependencies import Tenant, TheJob, TheSystem, find_job
+from service.api.dependencies import Tenant, TheJob, TheReader
 from service.api.pagination import LARGEST_INTEGER, Limit
+from service.api.reading import JobReader
+from service.api.responses import Json
 from service.api.routes.jobs import Wait
-from service.jobs import traces
-from service.jobs.models import Event
-from service.jobs.states import TERMINAL, Status
-from service.system import System
+from service.db.session import UNAVAILABLE
+from service.errors import NotFound
+from service.jobs.models import Event, Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-_POLL_SECONDS = 0.25
 _KEEP_ALIVE_SECONDS = 15.0
+_AGAIN_SECONDS = 1.0
+_EVENTS_A_READ = 500
 _STREAM = "text/event-stream"
+_NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_KEEP_ALIVE = ": keep-alive\n\n"
 
 
 @router.get("/{job_id}/events", response_model=dict[str, Any], responses={200: {"content": {_STREAM: {}}}})
 async def get_events(
     request: Request,
-    system: TheSystem,
+    reader: TheReader,
     tenant: Tenant,
     job: TheJob,
     after: Annotated[int, Query(ge=0, le=LARGEST_INTEGER, description="Only events numbered above this.")] = 0,
     limit: Limit = 100,
     wait: Wait = 0,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,
-) -> dict[str, Any] | Response:
+) -> Response:
     """Give events numbered above `after`; `Accept: text/event-stream` streams them until the job has ended."""
     if _STREAM in request.headers.get("accept", ""):
         start = int(last_event_id) if last_event_id else after
-        return StreamingResponse(_stream(system, tenant, job.id, start), media_type=_STREAM, headers=_NO_BUFFERING)
-    rows = await _rows(system, tenant, job.id, after, limit + 1, wait)
+        return StreamingResponse(_stream(reader, tenant, job, start), media_type=_STREAM, headers=_NO_BUFFERING)
+    rows = await _rows(reader, tenant, job, after, limit + 1, wait)
     data = [_view(event) for event in rows[:limit]]
-    return {"data": data, "next_cursor": data[-1]["seq"] if data else after, "has_more": len(rows) > limit}
+    return Json({"data": data, "next_cursor": data[-1]["seq"] if data else after, "has_more": len(rows) > limit})
 
 
-_NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-
-async def _rows(system: System, tenant: str, job_id: str, after: int, limit: int, wait: float) -> list[Event]:
-    end = asyncio.get_running_loop().time() + wait
-    while True:
-        job = await run_in_threadpool(find_job, system, tenant, job_id)  # first: an end comes with its last event
-        rows = await run_in_threadpool(_read, system, job_id, after, limit)
-        if rows or Status(job.status) in TERMINAL or asyncio.get_running_loop().time() >= end:
+async def _rows(reader: JobReader, tenant: str, job: Job, after: int, limit: int, wait: float) -> list[Event]:
+    """Give events once there are some, the job has ended or the time is over."""
+    end = time.monotonic() + wait
+    while True:  # the job is read before its events: an end comes with its last event
+        rows = await reader.events(job, after, limit)
+        left = end - time.monotonic()
+        if rows or left <= 0 or job.has_ended:
             return rows
-        await asyncio.sleep(_POLL_SECONDS)
+        await reader.news(job, left)
+        job = await reader.job(tenant, job.id)
 
 
-def _read(system: System, job_id: str, after: int, limit: int) -> list[Event]:
-    with system.database.reading() as session:
-        return traces.events_after(session, job_id, after, limit)
+async def _stream(reader: JobReader, tenant: str, job: Job, after: int) -> AsyncIterator[str]:
+    """Yield every event above `after`, a comment now and then, and `event: end` when the job has ended.
 
-
-async def _stream(system: System, tenant: str, job_id: str, after: int) -> AsyncIterator[str]:
-    """Yield every event above `after`, a comment now and then, and `event: end` when the job has ended."""
-    quiet = 0.0
+    A database that is away ends nothing: the stream goes on where it was. A job that is deleted ends it without a word.
+    """
     while True:
-        job = await run_in_threadpool(find_job, system, tenant, job_id)
-        rows = await run_in_threadpool(_read, system, job_id, after, 500)
-        for event in rows:
-            yield _message(event.type, _view(event), event.seq)
-            after = event.seq
-        if not rows and Status(job.status) in TERMINAL:
-            yield _message("end", {"status": job.status}, after)
+        try:
+            rows = await reader.events(job, after, _EVENTS_A_READ)
+            for event in rows:
+                yield _message(event.type, _view(event), event.seq)
+                after = event.seq
+            if len(rows) < _EVENTS_A_READ:
+                if job.has_ended:
+                    yield _message("end", {"status": job.status}, after)
+                    return
+                while not await reader.news(job, _KEEP_ALIVE_SECONDS):
+                    yield _KEEP_ALIVE
+            job = await reader.job(tenant, job.id)
+        except UNAVAILABLE:
+            yield _KEEP_ALIVE
+            await asyncio.sleep(_AGAIN_SECONDS)
+        except NotFound:
             return
-        quiet = 0.0 if rows else quiet + _POLL_SECONDS
-        if quiet >= _KEEP_ALIVE_SECONDS:
-            yield ": keep-alive\n\n"
-            quiet = 0.0
-        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _message(kind: str, data: dict[str, Any], number: int) -> str:

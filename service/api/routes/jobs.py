@@ -1,26 +1,24 @@
 """Jobs: submit, look, list, cancel."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheSystem, find_job
+from service.api.dependencies import JobId, Tenant, TheJob, TheReader, TheSystem
 from service.api.pagination import Cursor, Limit, bad_cursor, decode, page
 from service.api.preconditions import is_known
+from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
 from service.jobs import lifecycle, repository, submission
 from service.jobs.models import Job
-from service.jobs.states import TERMINAL, Status
+from service.jobs.states import Status
 from service.jobs.values import JobRequest
 from service.jobs.views import job_view
-from service.system import System
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=SoundJsonRoute)
 LONGEST_WAIT = 25
-_POLL_SECONDS = 0.1
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
 
 
@@ -29,6 +27,7 @@ async def create_job(
     body: JobBody,
     response: Response,
     system: TheSystem,
+    reader: TheReader,
     tenant: Tenant,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     prefer: Annotated[str | None, Header()] = None,
@@ -40,8 +39,8 @@ async def create_job(
     )
     wait = _preferred_wait(prefer)
     if wait:
-        job = await _wait_for(system, tenant, job.id, wait, lambda found: Status(found.status) in TERMINAL)
-        response.status_code = 200 if Status(job.status) in TERMINAL else 202
+        job = await reader.job_once(tenant, job.id, lambda found: found.has_ended, wait)
+        response.status_code = 200 if job.has_ended else 202
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "2"
     return job_view(job)
@@ -54,27 +53,25 @@ async def create_job(
 )
 async def get_job(
     request: Request,
-    response: Response,
-    system: TheSystem,
+    reader: TheReader,
     tenant: Tenant,
     job_id: JobId,
     wait: Wait = 0,
     after_version: Annotated[int | None, Query(description="Wait for a newer version than this.")] = None,
-) -> dict[str, Any] | Response:
+) -> Response:
     """Give a job as it is; with `wait`, once it has ended or (with `after_version`) changed."""
 
     def is_news(job: Job) -> bool:
-        return Status(job.status) in TERMINAL or (after_version is not None and job.version > after_version)
+        return job.has_ended or (after_version is not None and job.version > after_version)
 
-    job = await _wait_for(system, tenant, job_id, wait, is_news)
+    job = await reader.job_once(tenant, job_id, is_news, wait)
     etag = f'"{job.version}"'
     if is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
-    response.headers["ETag"] = etag
-    return job_view(job)
+    return Json(job_view(job), headers={"ETag": etag})
 
 
-@router.get("")
+@router.get("", response_model=dict[str, Any])
 def list_jobs(
     system: TheSystem,
     tenant: Tenant,
@@ -82,7 +79,7 @@ def list_jobs(
     kind: Annotated[str | None, Query(max_length=64, description="Only jobs of this kind.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """Give jobs, newest first."""
     asked = {"status": status.value if status else None, "kind": kind}
     filters = {name: value for name, value in asked.items() if value is not None}
@@ -90,16 +87,15 @@ def list_jobs(
     with system.database.reading() as session:
         rows = repository.jobs_page(session, tenant, filters=filters, before=before, limit=limit + 1)
     next_place = rows[limit - 1].id if len(rows) > limit else None
-    return page([job_view(job) for job in rows], limit, next_place)
+    return Json(page([job_view(job) for job in rows], limit, next_place))
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses={200: {"description": "It was cancelled before."}})
-def cancel_job(response: Response, system: TheSystem, tenant: Tenant, job_id: JobId) -> dict[str, Any]:
+def cancel_job(response: Response, system: TheSystem, tenant: Tenant, before: TheJob) -> dict[str, Any]:
     """Cancel a job: a pending one at once, a running one as soon as its engine has stopped."""
-    was_cancelled = find_job(system, tenant, job_id).status == Status.CANCELLED
     with system.database.transaction() as session:
-        job = lifecycle.cancel(session, tenant, job_id)
-    response.status_code = 200 if was_cancelled else 202
+        job = lifecycle.cancel(session, tenant, before.id)
+    response.status_code = 200 if before.status == Status.CANCELLED else 202
     return job_view(job)
 
 
@@ -117,16 +113,6 @@ def _request(body: Any, device: str) -> JobRequest:
         max_attempts=body.max_attempts,
         tags=body.tags,
     )
-
-
-async def _wait_for(system: System, tenant: str, job_id: str, seconds: float, is_news: Any) -> Job:
-    """Give the job once `is_news` holds or the time is over, asking SQL about ten times a second."""
-    end = asyncio.get_running_loop().time() + seconds
-    while True:
-        job = await run_in_threadpool(find_job, system, tenant, job_id)
-        if is_news(job) or asyncio.get_running_loop().time() >= end:
-            return job
-        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _preferred_wait(prefer: str | None) -> float:

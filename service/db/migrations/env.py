@@ -17,7 +17,7 @@ def _run() -> None:
 
 
 def _migrate(database: Database) -> None:
-    with database.engine.execution_options(l0_writes=True).begin() as connection:
+    with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         context.configure(
