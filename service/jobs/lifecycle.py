@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import Conflict, NotFound
 from service.ids import new_id
-from service.jobs import repository, traces
+from service.jobs import curves, repository, traces
 from service.jobs.dispatch import Dispatcher
 from service.jobs.failures import deadline_exceeded, problem_object, worker_lost
 from service.jobs.models import Job
@@ -205,7 +205,7 @@ def _changes(batch: Batch) -> dict[str, Any]:
 
 
 def _keep(session: Session, held: Claim, batch: Batch) -> None:
-    traces.put_metrics(session, held.job_id, batch.metrics)
+    curves.put_metrics(session, held.job_id, batch.metrics)
     traces.put_targets(session, held, batch.targets)
     for ref in batch.checkpoints:
         traces.put_checkpoint(session, held, ref)

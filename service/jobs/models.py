@@ -19,6 +19,7 @@ class Job(Base):
         Index("ix_jobs_page", "tenant", "id"),
         Index("ix_jobs_page_status", "tenant", "status", "id"),
         Index("ix_jobs_page_kind", "tenant", "kind", "id"),
+        Index("ix_jobs_page_status_kind", "tenant", "status", "kind", "id"),
         Index("ix_jobs_status_queue", "status", "queue"),
         Index("ix_jobs_keeping", "cleared_at", "expired_at", "finished_at"),
     )

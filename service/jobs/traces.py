@@ -1,4 +1,4 @@
-"""SQL on what jobs leave behind: events, loss curves, target rows, checkpoints, artifacts."""
+"""SQL on what jobs leave behind: events, target rows, checkpoints, artifacts; loss curves are next door."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Select, delete, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from service.db.base import Base, database_now
+from service.db.base import database_now
 from service.db.session import after_commit
+from service.db.upsert import upsert
 from service.ids import new_id
 from service.jobs.models import Event, Job, Metric, MetricBucket, StoredArtifact, StoredCheckpoint, TargetRow
 from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
@@ -62,46 +62,6 @@ def _newest_first(job_id: str) -> Select[tuple[StoredCheckpoint]]:
     return query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
 
 
-def metric_keys(session: Session, job_id: str) -> list[str]:
-    """Give the names of a job's loss curves."""
-    return list(session.scalars(select(Metric.key).where(Metric.job_id == job_id).distinct().order_by(Metric.key)))
-
-
-def curve(
-    session: Session, job_id: str, key: str, *, from_step: int, to_step: int | None, max_points: int
-) -> list[tuple[int, float | None, float | None, float | None]]:
-    """Give (step, last, min, max) of at most `max_points` buckets of equal width; the buckets are made in SQL."""
-    within = [Metric.job_id == job_id, Metric.key == key, Metric.step >= from_step]
-    if to_step is not None:
-        within.append(Metric.step <= to_step)
-    low, high = session.execute(select(func.min(Metric.step), func.max(Metric.step)).where(*within)).one()
-    if low is None:
-        return []
-    width = max(1, -(-(high - low + 1) // max_points))
-    bucket = (Metric.step - low) // width
-    spans = (
-        select(
-            func.max(Metric.step).label("step"),
-            func.min(Metric.value).label("low"),
-            func.max(Metric.value).label("high"),
-        )
-        .where(*within)
-        .group_by(bucket)
-        .subquery()
-    )
-    last = and_(Metric.job_id == job_id, Metric.key == key, Metric.step == spans.c.step)
-    rows = session.execute(
-        select(spans.c.step, Metric.value, spans.c.low, spans.c.high).join(Metric, last).order_by(spans.c.step)
-    )
-    return [(step, last, low, high) for step, last, low, high in rows]
-
-
-def point_count(session: Session, job_id: str, key: str) -> int:
-    """Give how many points a curve has."""
-    query = select(func.count()).where(Metric.job_id == job_id, Metric.key == key)
-    return session.scalar(query) or 0
-
-
 def target_rows(
     session: Session, job: Job, *, where: Sequence[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], limit: int
 ) -> list[TargetRow]:
@@ -148,17 +108,10 @@ def _log_event(job_id: str, seq: int, note: EventNote) -> None:
     log.log(_LEVELS.get(note.type, logging.INFO), f"job_{note.type}", **said, timestamp=timestamp)
 
 
-def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:
-    """Keep points of loss curves; a step that comes again replaces the one there is."""
-    last_told = {(key, step): value for step, values in points for key, value in values.items()}
-    rows = [{"job_id": job_id, "key": key, "step": step, "value": value} for (key, step), value in last_told.items()]
-    _upsert(session, Metric, rows)
-
-
 def put_targets(session: Session, held: Claim, rows: Sequence[Values]) -> None:
     """Keep target rows of this attempt; they show once the job has succeeded."""
     mine = [{**row, "job_id": held.job_id, "attempt": held.attempt} for row in rows]
-    _upsert(session, TargetRow, mine)
+    upsert(session, TargetRow, mine)
 
 
 def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
@@ -201,7 +154,7 @@ def put_artifacts(session: Session, job_id: str, refs: Iterable[ArtifactRef]) ->
         }
         for ref in refs
     ]
-    _upsert(session, StoredArtifact, rows)
+    upsert(session, StoredArtifact, rows)
 
 
 def drop_rows(session: Session, job_id: str, limit: int) -> int:
@@ -230,22 +183,6 @@ def listed_files(session: Session, job_ids: Collection[str]) -> set[str]:
     return {
         key for table in tables for key in session.scalars(select(table.storage_key).where(table.job_id.in_(job_ids)))
     }
-
-
-_PARAMETERS_A_STATEMENT = 30_000  # SQLite takes 32,766, PostgreSQL 65,535
-
-
-def _upsert(session: Session, table: type[Base], rows: Sequence[Values]) -> None:
-    """Insert rows; one whose key is there already is replaced whole."""
-    if not rows:
-        return
-    insert = postgresql.insert if _is_postgresql(session) else sqlite.insert
-    size = max(1, _PARAMETERS_A_STATEMENT // len(rows[0]))
-    keys = [column.name for column in table.__table__.primary_key]
-    for start in range(0, len(rows), size):
-        statement = insert(table).values([dict(row) for row in rows[start : start + size]])
-        changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
 
 def _is_postgresql(session: Session) -> bool:

@@ -13,6 +13,7 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 INDEXES = {
     "ix_jobs_page_status": ["tenant", "status", "id"],
     "ix_jobs_page_kind": ["tenant", "kind", "id"],
+    "ix_jobs_page_status_kind": ["tenant", "status", "kind", "id"],
     "ix_jobs_status_queue": ["status", "queue"],
     "ix_jobs_keeping": ["cleared_at", "expired_at", "finished_at"],
 }

@@ -1,0 +1,26 @@
+"""Inserting rows of which some are there already."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from service.db.base import Base
+
+Insert = postgresql.Insert | sqlite.Insert
+
+
+def upsert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of one shape, as many as one likes; one whose key is there already is replaced whole."""
+    if rows:
+        session.connection().execute(replacing(session, table, list(rows[0])), [dict(row) for row in rows])
+
+
+def replacing(session: Session, table: type[Base], columns: Sequence[str]) -> Insert:
+    """Give an insert into the table that replaces `columns` of a row whose key is there already."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table.__table__)
+    keys = [column.name for column in table.__table__.primary_key]
+    changes = {name: statement.excluded[name] for name in columns if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
