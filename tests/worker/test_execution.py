@@ -22,7 +22,7 @@ from l0core.calibration.run import run
 from l0core.context import CheckpointPolicy, RunContext
 from l0core.kinds import KINDS
 from service.db.base import database_now
-from service.jobs import lifecycle, repository, traces
+from service.jobs import curves, lifecycle, repository, traces
 from service.jobs.models import Job, Metric, TargetRow
 from service.jobs.values import Batch, CheckpointRef
 from service.system import System
@@ -67,7 +67,7 @@ def test_a_job_runs_to_its_end_and_leaves_everything_it_should(tidy: System) -> 
     with tidy.database.reading() as session:
         listed = traces.artifacts(session, job_id)
         rows = list(session.scalars(select(TargetRow).order_by(TargetRow.index)))
-        keys = traces.metric_keys(session, job_id)
+        keys = curves.metric_keys(session, job_id)
     assert [row.name for row in listed] == sorted(KINDS["calibration"].artifacts)
     assert all(runs.is_whole(tidy, row) for row in listed)
     assert [(row.name, row.estimate) for row in rows] == [

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from service.db.base import database_now
-from service.jobs import expiry, traces
+from service.jobs import curves, expiry, traces
 from service.jobs.models import Metric, MetricBucket, StoredArtifact, StoredCheckpoint, TargetRow
 from service.jobs.values import Batch
 from service.keeping import results
@@ -139,5 +139,5 @@ def test_a_curve_of_another_job_is_untouched_by_a_part(system: System) -> None:
     mine, other = finished(system, days_ago=91), finished(system, days_ago=1)
     scenes.write(system, partial(traces.drop_rows, job_id=mine, limit=1000))
     with system.database.reading() as session:
-        assert traces.metric_keys(session, mine) == []
-        assert traces.point_count(session, other, "loss") == 3
+        assert curves.metric_keys(session, mine) == []
+        assert curves.curve(session, other, "loss", from_step=0, to_step=None, max_points=1).n == 3
