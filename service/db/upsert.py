@@ -20,7 +20,7 @@ def upsert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]
 def replacing(session: Session, table: type[Base], columns: Sequence[str]) -> Insert:
     """Give an insert into the table that replaces `columns` of a row whose key is there already."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table.__table__)
+    statement = insert(table)
     keys = [column.name for column in table.__table__.primary_key]
     changes = {name: statement.excluded[name] for name in columns if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changes)

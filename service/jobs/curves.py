@@ -72,8 +72,8 @@ def _first_without_bucket(session: Session, job_id: str, keys: Sequence[str]) ->
     behind = [Metric.job_id == job_id, Metric.key == ends.key, Metric.step > ends.end]
     found: dict[str, int | None] = dict(session.execute(select(ends.key, _step(behind, Metric.step.asc()))).all())
     new = [Metric.job_id == job_id, Metric.key.in_(set(keys) - set(found))]
-    firsts = session.scalars(select(func.min(Metric.step)).where(*new)) if len(found) < len(keys) else []
-    return [step for step in [*found.values(), *firsts] if step is not None]
+    first = session.scalar(select(func.min(Metric.step)).where(*new)) if len(found) < len(keys) else None
+    return [step for step in [*found.values(), first] if step is not None]
 
 
 def _make_buckets(
@@ -89,20 +89,22 @@ def _make_buckets(
     session.execute(replacing(session, MetricBucket, _COLUMNS).from_select(_COLUMNS, made))
 
 
-def _rows(job_id: str, keys: Sequence[str], width: int, start: int, stop: int) -> Select[Any]:
+def _rows(job_id: str, keys: Sequence[str], width: int, start: int, stop: int) -> Select[*tuple[Any, ...]]:
     """Select the points (width 1) or buckets of the curves from step `start` to `stop`, each with its first place."""
     if width == _POINT:
         value, step = Metric.value, Metric.step
-        columns = (Metric.key, step.label("place"), step.label("last_step"), value.label("last"))
-        columns = (*columns, value.label("low"), value.label("high"), literal(1).label("n"))
-        return select(*columns).where(Metric.job_id == job_id, Metric.key.in_(keys), step.between(start, stop))
+        named = (step.label("place"), step.label("last_step"), value.label("last"))
+        bounds = (value.label("low"), value.label("high"), literal(1).label("n"))
+        return select(Metric.key, *named, *bounds).where(
+            Metric.job_id == job_id, Metric.key.in_(keys), step.between(start, stop)
+        )
     b = MetricBucket
     place = (b.bucket * width).label("place")
     mine = select(b.key, place, b.last_step, b.last, b.low, b.high, b.n).where(b.job_id == job_id, b.key.in_(keys))
     return mine.where(b.width == width, b.bucket.between(start // width, stop // width))
 
 
-def _spans(rows: Any, *, origin: int, width: int) -> Select[Any]:
+def _spans(rows: Any, *, origin: int, width: int) -> Select[*tuple[Any, ...]]:
     """Select the rows put together by `width` steps, counted from `origin`."""
     c = rows.subquery().c
     bucket = (c.place - origin) // width
@@ -158,13 +160,13 @@ def _step(within: Sequence[ColumnElement[bool]], order: ColumnElement[int]) -> S
     return select(Metric.step).where(*within).order_by(order).limit(1).scalar_subquery()
 
 
-def _points(asked: _Extent) -> Select[Any]:
+def _points(asked: _Extent) -> Select[*tuple[Any, ...]]:
     """Select a curve point for point."""
     points = _rows(asked.job_id, [asked.key], _POINT, asked.low, asked.high).subquery().c
     return select(points.last_step, points.last, points.low, points.high).order_by(points.last_step)
 
 
-def _parts(asked: _Extent, *, has_buckets: bool) -> Select[Any]:
+def _parts(asked: _Extent, *, has_buckets: bool) -> Select[*tuple[Any, ...]]:
     """Select a curve in parts: the buckets near the width wanted, as they are or some at a time."""
     level = _level(asked) if has_buckets else _POINT
     origin = asked.low // level * level

@@ -57,7 +57,7 @@ def latest_checkpoint(session: Session, job_id: str) -> StoredCheckpoint | None:
     return session.scalar(_newest_first(job_id).limit(1))
 
 
-def _newest_first(job_id: str) -> Select[tuple[StoredCheckpoint]]:
+def _newest_first(job_id: str) -> Select[StoredCheckpoint]:
     query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
     return query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -85,7 +86,7 @@ def test_any_part_of_any_curve_is_what_its_points_say(
         told |= batch
     step = st.sampled_from(sorted(told)).flatmap(lambda at: st.integers(max(0, at - 70), at + 70))
     from_step, to_step = data.draw(st.just(0) | step), data.draw(st.none() | step)
-    query = {"max_points": max_points, "from_step": from_step}
+    query: dict[str, Any] = {"max_points": max_points, "from_step": from_step}
     shown = curve(system, held, to_step=to_step, **query)
     check(shown, told, to_step=to_step, **query)
 
