@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRA ?= dev
+JOBS ?= 2
 comma := ,
 space := $(subst ,, )
 # pip separates its folders of wheels by spaces, uv by commas.
@@ -38,8 +39,8 @@ check: $(STAMP) ## formatting, lint, types, import rules
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-test: $(STAMP) ## every test, on real servers
-	@exec $(BIN)/pytest
+test: $(STAMP) ## every test, on real servers; JOBS=0 runs them one after the other
+	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go to benchmarks/results/
 	$(BIN)/python benchmarks/faults_of_l0_python.py
