@@ -118,7 +118,9 @@ class Kind:
     """One kind of job. `problem` and `run` are "module:name", imported when first asked for.
 
     `weights` is the artifact that holds one number a unit, for kinds whose result is a weighting; `partial` then names
-    what reads such numbers out of a checkpoint, without torch.
+    what reads such numbers out of a checkpoint, without torch. Raise `version` with the first release whose
+    hyperparameters or problem files an engine of the release before would refuse or misread: workers that know a lower
+    version then leave such jobs alone.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Kind:
     artifacts: Mapping[str, str]
     weights: str | None = None
     partial: str | None = None
+    version: int = 1
 
     def problem_type(self) -> ProblemType:
         """Import the class of its problems."""
@@ -145,6 +148,11 @@ class Kind:
         if self.partial is None:
             raise CheckpointIncompatible(f"a checkpoint of a {self.name} run holds no weights")
         return cast("Partial", _load(self.partial))(checkpoint)
+
+
+def versions_of(kinds: Mapping[str, Kind]) -> dict[str, int]:
+    """Give the version of each kind."""
+    return {name: kind.version for name, kind in kinds.items()}
 
 
 def _load(reference: str) -> object:

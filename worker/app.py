@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
-from service.jobs.queue import celery_app
+from service.jobs.queue import celery_app, routes
 from service.jobs.values import WorkerIdentity
 from service.logging import log
 from service.settings import Settings
@@ -20,7 +20,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 def run(settings: Settings, worker: WorkerIdentity) -> int:
     """Serve the queues until told to stop; gives the exit code."""
     system, draining = System.open(settings), threading.Event()
-    app = celery_app(settings)
+    app = celery_app(settings, routes(worker.queues, worker.kinds))
     register(app, system, worker, draining)
     _connect(Maintenance(system, worker), draining)
     return _serve(app, settings, worker.id)
@@ -60,7 +60,7 @@ def _serve(app: Celery, settings: Settings, name: str) -> int:
         hostname=f"{name}@l0",
         pool="threads",
         concurrency=settings.worker_concurrency,
-        queues=settings.worker_queues,
+        queues=[queue.name for queue in app.conf.task_queues],
         loglevel="WARNING",
         quiet=True,
         without_mingle=True,

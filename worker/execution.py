@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from l0core.kind import versions_of
 from l0core.kinds import KINDS
-from service.jobs import lifecycle, repository, traces
+from service.jobs import lifecycle, repository, traces, waiting
 from service.jobs.failures import deadline_exceeded
 from service.jobs.values import Batch, Claim, Directive, WorkerIdentity
 from service.keeping import orphans
@@ -57,7 +58,7 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
     with system.database.transaction() as session:
         held = lifecycle.claim(session, job_id, worker, KINDS, lease)
     if held is None:
-        _log_not_claimed(job_id, system)
+        _leave_alone(job_id, system, worker)
         return
     bind_contextvars(attempt=held.attempt)
     log.info("job_claimed", kind=held.kind, checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None)
@@ -75,13 +76,18 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
     _remove_orphans(system, held)
 
 
-def _log_not_claimed(job_id: str, system: System) -> None:
-    """Say how the job stands just after it was not to be had: ended, held by another, spent, or not for this worker."""
+def _leave_alone(job_id: str, system: System, worker: WorkerIdentity) -> None:
+    """Say why the job was not to be had and how it stands; one of an unknown kind shows whether anybody can take it."""
+    known = versions_of(KINDS)
     with system.database.reading() as session:
         job = repository.job_by_id(session, job_id)
-    names = ("status", "attempt", "max_attempts", "kind", "queue", "cancel_requested_at")
+    names = ("status", "attempt", "max_attempts", "kind", "kind_version", "queue", "cancel_requested_at")
     stands = {name: getattr(job, name) for name in names} if job else {"status": "unknown"}
-    log.info("job_not_claimed", **stands, holder=job.worker if job else None)
+    reason = waiting.why_not_claimed(job, worker, known)
+    log.info("job_not_claimed", reason=reason, **stands, holder=job.worker if job else None)
+    if job is not None and not waiting.knows(known, job):
+        with system.database.transaction() as session:
+            waiting.review(session, system.settings.worker_seen_seconds)
 
 
 def _remove_leftovers(system: System, job_id: str) -> None:

@@ -4,6 +4,8 @@ import socket
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
+from l0core.kind import versions_of
+from l0core.kinds import KINDS
 from l0core.version import VERSION
 from service.ids import new_id
 from service.jobs.values import WorkerIdentity
@@ -14,7 +16,12 @@ def identity(settings: Settings) -> WorkerIdentity:
     """Give this process a name of its own, with the queues and the device its settings name."""
     queues = tuple(name.strip() for name in settings.worker_queues.split(",") if name.strip())
     return WorkerIdentity(
-        id=new_id("wrk"), host=socket.gethostname(), queues=queues, device=settings.worker_device, versions=versions()
+        id=new_id("wrk"),
+        host=socket.gethostname(),
+        queues=queues,
+        device=settings.worker_device,
+        versions=versions(),
+        kinds=versions_of(KINDS),
     )
 
 

@@ -1,6 +1,6 @@
 """What every worker does beside its jobs: show that it lives, look for lost and forgotten ones, sweep."""
 
-from service.jobs import lifecycle, workers
+from service.jobs import lifecycle, waiting, workers
 from service.jobs.values import WorkerIdentity
 from service.keeping.sweep import Sweep
 from service.logging import log
@@ -29,13 +29,15 @@ class Maintenance:
         self._sweeps.stop()
         with self._system.database.transaction() as session:
             workers.forget_worker(session, self._worker.id)
+            waiting.review(session, self._system.settings.worker_seen_seconds)
 
     def _round(self) -> None:
         dispatcher = self._system.dispatcher
-        waiting = dispatcher.waiting_ids()
+        held = dispatcher.waiting_ids()
         with self._system.database.transaction() as session:
             workers.see_worker(session, self._worker)
-            sent = lifecycle.reap(session, self._system.settings.republish_seconds, dispatcher, waiting)
+            sent = lifecycle.reap(session, self._system.settings.republish_seconds, dispatcher, held)
+            waiting.review(session, self._system.settings.worker_seen_seconds)
         for job_id in sent:
             log.info("job_sent_again", job_id=job_id)
 

@@ -5,10 +5,12 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from l0core.kind import versions_of
+from l0core.kinds import KINDS
 from service.db.session import Database, after_commit
 from service.jobs import repository
 from service.jobs.models import Job
-from service.jobs.queue import QUEUES, JobQueue
+from service.jobs.queue import QUEUES, JobQueue, route, routes
 from service.logging import log
 
 
@@ -20,11 +22,11 @@ class Dispatcher:
 
     def after_commit(self, session: Session, job: Job) -> None:
         """Arrange that `job` is sent as soon as `session` has committed."""
-        after_commit(session, partial(self._send, job.id, job.queue))
+        after_commit(session, partial(self._send, job.id, route(job.queue, job.kind, job.kind_version)))
 
     def waiting_ids(self) -> dict[str, int | None]:
-        """Give how many ids the broker holds of each queue; None while it is away."""
-        return {queue: self._queue.waiting(queue) for queue in QUEUES}
+        """Give how many ids the broker holds of each route that is known here; None while it is away."""
+        return {name: self._queue.waiting(name) for name in routes(QUEUES, versions_of(KINDS))}
 
     def _send(self, job_id: str, queue: str) -> None:
         if not self._queue.publish(job_id, queue):

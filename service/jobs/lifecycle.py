@@ -10,12 +10,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from l0core.kind import Kind, versions_of
+from l0core.kinds import KINDS
 from service.errors import Conflict, NotFound
 from service.ids import new_id
 from service.jobs import curves, repository, traces
 from service.jobs.dispatch import Dispatcher
 from service.jobs.failures import deadline_exceeded, problem_object, worker_lost
 from service.jobs.models import Job
+from service.jobs.queue import route
 from service.jobs.states import TERMINAL, Status
 from service.jobs.values import ArtifactRef, Batch, Claim, Directive, EventNote, Failure, JobRequest, WorkerIdentity
 from service.problems import repository as problems
@@ -36,6 +39,7 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
         seed=request.seed,
         device=request.device,
         queue="gpu" if request.device == "cuda" else "cpu",
+        kind_version=KINDS[request.kind].version if request.kind in KINDS else 1,
         log_every=request.log_every,
         checkpoint_every=request.checkpoint_every,
         deadline_seconds=request.deadline_seconds,
@@ -51,10 +55,12 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
     return job
 
 
-def claim(session: Session, job_id: str, worker: WorkerIdentity, kinds: Iterable[str], lease: float) -> Claim | None:
+def claim(
+    session: Session, job_id: str, worker: WorkerIdentity, kinds: Mapping[str, Kind], lease: float
+) -> Claim | None:
     """Take the job for this worker, or give None: it ended, another holds it, or it is not for this worker."""
     token = secrets.token_hex(16)
-    job = repository.claim(session, job_id, token, worker=worker, kinds=kinds, lease=lease)
+    job = repository.claim(session, job_id, token, worker=worker, kinds=versions_of(kinds), lease=lease)
     if job is None:
         return None
     held = repository.held_job(
@@ -144,11 +150,12 @@ def reap(
 ) -> list[str]:
     """End the lost jobs that must end and send the others again, forgotten ones too; gives the ids sent.
 
-    `waiting_ids` is what the broker held of each queue just before (None: it is away): no transaction waits for it.
+    `waiting_ids` is what the broker held of each route just before (None: it is away): no transaction waits for it.
+    Ids of a route that is not among them are left to workers who know it.
     """
     for job in repository.overdue_jobs(session):
         _fail_unheld(session, job, deadline_exceeded(job.deadline_seconds or 0.0))
-    lost = [job for job in repository.lost_jobs(session, republish_seconds) if _goes_on(session, job)]
+    lost = [job for job in repository.lost_jobs(session) if _goes_on(session, job)]
     again = lost + _forgotten(session, republish_seconds, waiting_ids)
     for job in again:
         dispatcher.after_commit(session, job)
@@ -156,14 +163,13 @@ def reap(
 
 
 def _forgotten(session: Session, republish_seconds: float, waiting_ids: Mapping[str, int | None]) -> list[Job]:
-    """Give the pending jobs to send again: those of a queue whose broker holds fewer ids than jobs wait."""
-    forgotten = repository.forgotten_jobs(session, republish_seconds)
-    short = {queue: _ids_are_lost(session, queue, waiting_ids.get(queue)) for queue in {job.queue for job in forgotten}}
-    return [job for job in forgotten if short[job.queue]]
-
-
-def _ids_are_lost(session: Session, queue: str, waiting: int | None) -> bool:
-    return waiting is not None and waiting < repository.pending_count(session, queue)
+    """Give the waiting jobs to send again: those of a route on which the broker holds fewer ids than jobs wait."""
+    short = [
+        place
+        for place, count in repository.waiting_counts(session).items()
+        if (waiting := waiting_ids.get(route(*place))) is not None and waiting < count
+    ]
+    return [job for place in short for job in repository.forgotten_jobs(session, *place, seconds=republish_seconds)]
 
 
 def _goes_on(session: Session, job: Job) -> bool:

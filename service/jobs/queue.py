@@ -1,5 +1,6 @@
 """The broker: publishes `{job_id}` and nothing else. A message may be lost, repeated or late; SQL is the truth."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from celery import Celery
@@ -19,21 +20,46 @@ _AWAY = (
     OSError,
 )  # what kombu, the Redis client and the socket say of a broker in trouble
 
+_PLAIN = ("calibration", 1)  # what workers that listen to the plain names alone know
 
 _TRANSPORT = {"socket_connect_timeout": _SOCKET_SECONDS, "socket_timeout": None, "health_check_interval": 10}
 
 
-def celery_app(settings: Settings) -> Celery:
-    """Give the Celery application both sides use: the same queues, the same transport, no result backend."""
+def route(queue: str, kind: str, version: int) -> str:
+    """Give the broker's name for a queue's jobs of this kind and version.
+
+    A worker that does not know them does not listen to it, so that it never takes an id away from one that does.
+
+    >>> route("gpu", "calibration", 1), route("gpu", "calibration", 2)
+    ('gpu', 'gpu.calibration.2')
+    """
+    return queue if (kind, version) == _PLAIN else f"{queue}.{kind}.{version}"
+
+
+def routes(queues: Iterable[str], kinds: Mapping[str, int]) -> list[str]:
+    """Give the broker's names of all jobs in these queues that one can take who knows these versions.
+
+    >>> routes(["cpu"], {"calibration": 2})
+    ['cpu', 'cpu.calibration.2']
+    """
+    known = [(kind, version) for kind, latest in kinds.items() for version in range(1, latest + 1)]
+    return [route(queue, kind, version) for queue in queues for kind, version in known]
+
+
+def celery_app(settings: Settings, listens_to: Iterable[str] = QUEUES) -> Celery:
+    """Give the Celery application both sides use: the same transport, no result backend."""
     app = Celery("l0", broker=settings.broker)
-    app.conf.update(celery_options())
+    app.conf.update(celery_options(), task_queues=[_queue(name) for name in listens_to])
     return app
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, routing_key=name)
 
 
 def celery_options() -> dict[str, Any]:
     """Give the Celery settings, the ones of `docs/decisions/0003`."""
     return {
-        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],
         "task_default_queue": "cpu",
         "task_ignore_result": True,
         "task_acks_late": False,
@@ -61,7 +87,7 @@ class JobQueue:
     def publish(self, job_id: str, queue: str) -> bool:
         """Send a job's id; False, and a log line, where the broker is away: the reconciler sends it again."""
         try:
-            self._app.send_task(TASK_NAME, args=[job_id], queue=queue, retry=False, expires=None)
+            self._app.send_task(TASK_NAME, args=[job_id], queue=_queue(queue), retry=False, expires=None)
         except _AWAY as error:
             self.failures += 1
             log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))

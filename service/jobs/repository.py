@@ -1,6 +1,7 @@
 """The only SQL on jobs. Every write of a running job carries its lease token and a guard on its status."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
+    false,
     func,
     or_,
     select,
@@ -31,6 +33,16 @@ _IDS_A_STATEMENT = 1000
 _JOBS_BY_ID = select(Job).where(Job.id.in_(bindparam("ids", expanding=True)))
 _MOVES = select(Job.id, Job.version, Job.last_event).where(Job.id.in_(bindparam("ids", expanding=True)))
 _A_MOMENT = 1e-3  # seconds; a lease that ends this long ago has ended by any clock resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where jobs wait: what they need of a worker, and the stage they show."""
+
+    queue: str
+    kind: str
+    kind_version: int
+    stage: str
 
 
 def add(session: Session, row: Base) -> None:
@@ -108,14 +120,18 @@ def jobs_use_problem(session: Session, problem_id: str) -> bool:
 
 
 def claim(
-    session: Session, job_id: str, token: str, *, worker: WorkerIdentity, kinds: Iterable[str], lease: float
+    session: Session, job_id: str, token: str, *, worker: WorkerIdentity, kinds: Mapping[str, int], lease: float
 ) -> Job | None:
-    """Take the job by compare-and-swap; None where it ended, is held, is spent, cancelled or not this worker's."""
+    """Take the job by compare-and-swap; None where it ended, is held, is spent, cancelled or not this worker's.
+
+    `kinds` gives the latest version the worker knows of each kind.
+    """
     free = or_(
         Job.status == Status.PENDING.value,
         and_(Job.status == Status.RUNNING.value, _expired()),
     )
-    fits = [Job.kind.in_(list(kinds)), Job.queue.in_(worker.queues)]
+    known = [and_(Job.kind == kind, Job.kind_version <= version) for kind, version in kinds.items()]
+    fits = [or_(false(), *known), Job.queue.in_(worker.queues)]
     taken = update(Job).where(
         Job.id == job_id, free, Job.attempt < Job.max_attempts, Job.cancel_requested_at.is_(None), *fits
     )
@@ -190,7 +206,7 @@ def release(session: Session, held: Claim, *, spend_attempt: bool) -> Job | None
 def forget_holder(session: Session, job_id: str) -> bool:
     """Take the token off a job whose lease has run out; False where that was done before, or it was given back."""
     held = update(Job).where(Job.id == job_id, _expired(), Job.lease_token.is_not(None))
-    return _changed(session, held.values(lease_token=None)) is not None
+    return _changed(session, held.values(lease_token=None, stage=Stage.QUEUED.value, **_LATER)) is not None
 
 
 def end_unheld(session: Session, job_id: str, status: Status, changes: Values) -> Job | None:
@@ -232,25 +248,53 @@ def _queued_stage() -> ColumnElement[str]:
     return case((Job.stage == Stage.AWAITING_DISPATCH.value, Stage.QUEUED.value), else_=Job.stage)
 
 
-def lost_jobs(session: Session, republish_seconds: float) -> list[Job]:
-    """Give running jobs whose lease has run out: all that must end, and those not sent again since or lately."""
+def lost_jobs(session: Session) -> list[Job]:
+    """Give running jobs whose lease has run out: all that must end, are noticed first, or were not sent again since."""
     must_end = or_(Job.attempt >= Job.max_attempts, Job.cancel_requested_at.is_not(None))
     not_sent = or_(Job.published_at.is_(None), Job.lease_expires_at.is_(None), Job.published_at < Job.lease_expires_at)
-    sent_long_ago = Job.published_at < database_now() - republish_seconds
     expired = select(Job).where(Job.status == Status.RUNNING.value, _expired())
-    return list(session.scalars(expired.where(or_(must_end, not_sent, sent_long_ago)).order_by(Job.id)))
+    return list(session.scalars(expired.where(or_(must_end, Job.lease_token.is_not(None), not_sent)).order_by(Job.id)))
 
 
-def pending_count(session: Session, queue: str) -> int:
-    """Count the pending jobs of a queue."""
-    return session.scalar(select(func.count()).where(Job.status == Status.PENDING.value, Job.queue == queue)) or 0
+def waiting_counts(session: Session) -> dict[tuple[str, str, int], int]:
+    """Count the jobs that wait for a worker, by queue, kind and version."""
+    place = (Job.queue, Job.kind, Job.kind_version)
+    rows = session.execute(select(*place, func.count()).where(_waits()).group_by(*place))
+    return {(queue, kind, version): count for queue, kind, version, count in rows}
 
 
-def forgotten_jobs(session: Session, pending_seconds: float) -> list[Job]:
-    """Give pending jobs that were published too long ago, or never."""
+def waiting_places(session: Session) -> list[Place]:
+    """Give where jobs wait for a worker, and the stages they show."""
+    rows = session.execute(select(Job.queue, Job.kind, Job.kind_version, Job.stage).where(_waits()).distinct())
+    return [Place(queue=queue, kind=kind, kind_version=version, stage=stage) for queue, kind, version, stage in rows]
+
+
+def restage(session: Session, place: Place, stage: Stage) -> list[str]:
+    """Give another stage to jobs that wait in a place, a thousand at most; gives their ids.
+
+    A job that another transaction has in hand is left to it.
+    """
+    there = and_(Job.queue == place.queue, Job.kind == place.kind, Job.kind_version == place.kind_version)
+    some = select(Job.id).where(_waits(), there, Job.stage == place.stage).order_by(Job.id).limit(1000)
+    shown = case((Job.published_at.is_(None), Stage.AWAITING_DISPATCH.value), else_=Stage.QUEUED.value)
+    changed = update(Job).where(Job.id.in_(some.with_for_update(skip_locked=True)))
+    values = {"stage": shown if stage is Stage.QUEUED else stage.value, **_LATER}
+    statement = changed.values(values).returning(Job.id).execution_options(synchronize_session=False)
+    return sorted(session.scalars(statement))
+
+
+def forgotten_jobs(session: Session, queue: str, kind: str, version: int, *, seconds: float) -> list[Job]:
+    """Give waiting jobs of a queue, kind and version that were published longer ago than that, or never."""
     since = func.coalesce(Job.published_at, Job.created_at)
-    waiting = select(Job).where(Job.status == Status.PENDING.value, since < database_now() - pending_seconds)
+    place = and_(Job.queue == queue, Job.kind == kind, Job.kind_version == version)
+    waiting = select(Job).where(_waits(), place, since < database_now() - seconds)
     return list(session.scalars(waiting.order_by(Job.id).limit(1000)))
+
+
+def _waits() -> ColumnElement[bool]:
+    """Whether a job is there to be taken: pending, or let go of by the worker that had it."""
+    let_go = and_(Job.status == Status.RUNNING.value, Job.lease_token.is_(None), _expired())
+    return or_(Job.status == Status.PENDING.value, let_go)
 
 
 def overdue_jobs(session: Session) -> list[Job]:

@@ -18,10 +18,13 @@ class Stage(StrEnum):
 
     AWAITING_DISPATCH = "awaiting_dispatch"
     NO_GPU_WORKER = "no_gpu_worker"
+    NO_WORKER_FOR_KIND = "no_worker_for_kind"
     QUEUED = "queued"
     LOADING = "loading"
     SAVING = "saving"
 
+
+BLOCKED = frozenset({Stage.NO_GPU_WORKER, Stage.NO_WORKER_FOR_KIND})  # stages of a job that nobody alive can take
 
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),

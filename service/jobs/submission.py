@@ -9,10 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import NotFound, Unprocessable
-from service.jobs import lifecycle, repository, workers
+from service.jobs import lifecycle, repository, waiting
 from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
-from service.jobs.states import Stage
 from service.jobs.values import JobRequest
 from service.logging import log
 from service.resources import Resources
@@ -25,7 +24,7 @@ def resolve_device(resources: Resources, asked: str) -> str:
     if asked != "auto":
         return asked
     with resources.database.reading() as session:
-        return "cuda" if _gpu_worker_seen(session, resources) else "cpu"
+        return "cuda" if waiting.gpu_worker_seen(session, resources.settings.worker_seen_seconds) else "cpu"
 
 
 def submit(resources: Resources, dispatcher: Dispatcher, tenant: str, request: JobRequest, key: str | None) -> Job:
@@ -53,8 +52,7 @@ def _new_job(
     payload: str,
 ) -> Job:
     job = lifecycle.submit(session, tenant, request, dispatcher)
-    if job.queue == "gpu" and not _gpu_worker_seen(session, resources):
-        job.stage = Stage.NO_GPU_WORKER.value
+    waiting.review_new(session, job, resources.settings.worker_seen_seconds)
     if key is not None:
         repository.add(session, IdempotencyKey(tenant=tenant, key=key, payload_sha256=payload, job_id=job.id))
     return job
@@ -83,8 +81,3 @@ def _digest(request: JobRequest) -> str:
     if "\\u0000" in text:
         raise Unprocessable("a text of the request holds the character NUL; leave it out")
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _gpu_worker_seen(session: Session, resources: Resources) -> bool:
-    seen = workers.workers_seen(session, resources.settings.worker_seen_seconds)
-    return any("gpu" in worker.queues for worker in seen)

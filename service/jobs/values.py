@@ -26,13 +26,14 @@ class JobRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerIdentity:
-    """Who claims: id, machine, queues it serves, device its jobs run on."""
+    """Who claims: id, machine, queues it serves, device its jobs run on, the version it knows of each kind."""
 
     id: str
     host: str
     queues: tuple[str, ...]
     device: str
     versions: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ def see_worker(session: Session, worker: WorkerIdentity) -> None:
                 host=worker.host,
                 queues=list(worker.queues),
                 device=worker.device,
+                kinds=worker.kinds,
                 versions=worker.versions,
             )
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l0core.kinds import KINDS
 from service.jobs import lifecycle
 from service.jobs.values import ArtifactRef, Batch, Claim, WorkerIdentity
 from service.problems.trusted import npy_bytes
@@ -19,7 +20,6 @@ from worker.execution import execute
 from worker.identity import identity
 
 WORKER = WorkerIdentity(id="wrk_test", host="here", queues=("cpu", "gpu"), device="cpu")
-_KINDS = ("calibration",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def _csr(matrix: NDArray[np.float64]) -> object:
 def claimed(system: System, job_id: str) -> Claim:
     """Take a pending job as a worker would."""
     with system.database.transaction() as session:
-        held = lifecycle.claim(session, job_id, WORKER, _KINDS, lease=60)
+        held = lifecycle.claim(session, job_id, WORKER, KINDS, lease=60)
     assert held is not None
     return held
 

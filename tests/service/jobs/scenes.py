@@ -248,4 +248,4 @@ def sent(system: System, queue: str = "cpu") -> list[str]:
 def empty_broker(url: str) -> None:
     """Take every waiting id out of the broker's queues."""
     with broker_client(url) as client:
-        client.delete("cpu", "gpu")
+        client.delete("cpu", "gpu", *client.keys("cpu.*"), *client.keys("gpu.*"))

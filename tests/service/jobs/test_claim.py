@@ -125,7 +125,7 @@ def test_a_worker_of_both_queues_takes_from_both(system: System) -> None:
 
 
 def test_a_kind_this_worker_does_not_know_is_left_alone(system: System) -> None:
-    assert _refused(system, scenes.submitted(system), kinds=("pruning",))
+    assert _refused(system, scenes.submitted(system), kinds={})
 
 
 def test_a_job_that_does_not_exist_gives_nothing(system: System) -> None:
