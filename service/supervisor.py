@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from service import embedded_broker
 from service.auth.guard import check_start
 from service.db.migrate import upgrade
 from service.ending import Ended, Ending, told_by_signals
-from service.gpu import gpu_seen
+from service.gpu import cards_seen, shared_out
 from service.logging import log
 from service.processes import end, spawn
 from service.settings import Settings
@@ -87,8 +87,7 @@ class Supervisor:
         check_start(settings)
         self._workers = workers
         self._listener = _listen(settings)
-        update = {"port": self._listener.getsockname()[1]} | _device(settings)
-        self._settings = settings.model_copy(update=update)
+        self._settings = settings.model_copy(update={"port": self._listener.getsockname()[1]})
         self._folder = settings.data_dir
         self._children: list[Child] = []
 
@@ -145,16 +144,24 @@ class Supervisor:
             self._child("broker", broker, stop_seconds=10),
             self._child("api", api, stop_seconds=5, pass_fds=(self._listener.fileno(),)),
             *(
-                self._child(f"worker-{number}", worker, stop_seconds=self._settings.stop_seconds + 10)
-                for number in range(1, self._workers + 1)
+                self._child(f"worker-{number}", worker, stop_seconds=self._settings.stop_seconds + 10, serves=serves)
+                for number, serves in enumerate(_serving(self._settings, self._workers), 1)
             ),
         ]
 
-    def _child(self, name: str, command: list[str], *, stop_seconds: float, pass_fds: tuple[int, ...] = ()) -> Child:
+    def _child(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        stop_seconds: float,
+        pass_fds: tuple[int, ...] = (),
+        serves: Mapping[str, str] | None = None,
+    ) -> Child:
         return Child(
             name=name,
             command=command,
-            settings=self._settings,
+            settings=self._settings.model_copy(update=serves),
             log_folder=self._folder / "logs",
             stop_seconds=stop_seconds,
             pass_fds=pass_fds,
@@ -177,11 +184,15 @@ class Supervisor:
             return False
 
 
-def _device(settings: Settings) -> dict[str, str]:
-    """Give what the workers serve: both queues on a GPU where there is one, unless the settings say otherwise."""
-    if {"worker_device", "worker_queues"} & settings.model_fields_set or not gpu_seen():
-        return {}
-    return {"worker_device": "cuda", "worker_queues": "gpu,cpu"}
+def _serving(settings: Settings, workers: int) -> list[dict[str, str]]:
+    """Give what each worker serves: both queues on a card of its own while there are cards, then the CPU.
+
+    Where the settings say what, all serve that; a card they name is the first worker's.
+    """
+    if not {"worker_device", "worker_queues"} & settings.model_fields_set:
+        return shared_out(workers, cards_seen())
+    others = {"worker_device": "cpu", "worker_queues": "cpu"} if settings.worker_device.startswith("cuda") else {}
+    return [{}, *(others for _ in range(workers - 1))]
 
 
 def _broker_answers(socket_path: Path) -> bool:

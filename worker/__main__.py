@@ -2,10 +2,13 @@
 
 import os
 import sys
+from dataclasses import replace
 
 from service.logging import configure
 from service.settings import Settings
 from worker.app import run
+from worker.card import CardMissing, CardTaken
+from worker.devices import CannotStart, on_its_device, queues_of
 from worker.identity import identity
 
 
@@ -15,7 +18,11 @@ def main() -> None:
     worker = identity(settings)
     configure(settings, process="worker", worker=worker.id)
     _close_standard_output()
-    sys.exit(run(settings, worker))
+    try:
+        with on_its_device(settings) as usable:
+            sys.exit(run(usable, replace(worker, queues=queues_of(usable), device=usable.worker_device)))
+    except (CannotStart, CardTaken, CardMissing) as error:
+        sys.exit(str(error))
 
 
 def _close_standard_output() -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -30,8 +31,9 @@ from service.jobs.values import attempt_prefix
 from service.logging import configure, log
 from service.settings import Settings
 from service.storage import Store, open_store
-from worker import failures
+from worker import card, failures
 from worker.checkpoints import Checkpoints
+from worker.devices import is_card
 from worker.messages import (
     ArtifactMessage,
     Assignment,
@@ -111,6 +113,22 @@ def _told_in_the_log(outcome: BaseModel, error: BaseException | None = None) -> 
 
 def _run(desk: Desk, stop: threading.Event) -> BaseModel:
     desk.send(StageMessage(stage="loading"))
+    with _device(desk.assignment.device):
+        return _run_on_device(desk, stop)
+
+
+@contextmanager
+def _device(device: str) -> Iterator[None]:
+    """Have a card for this job alone, and see that it is there before anything is tried on it."""
+    if not is_card(device):
+        yield
+        return
+    with card.taken_by_job(device):
+        card.check(device)
+        yield
+
+
+def _run_on_device(desk: Desk, stop: threading.Event) -> BaseModel:
     kind = KINDS[desk.assignment.kind]
     began = time.monotonic()
     problem = desk.patience.until_done(partial(_fetched_problem, desk, kind))

@@ -26,6 +26,9 @@ from service.keeping.scratch import is_of_no_living_job
 from service.logging import log
 from service.storage.forgetting import forget
 from service.system import System
+from worker import failures
+from worker.card import CardLost, Probe
+from worker.devices import is_card
 from worker.engine_process import EngineProcess
 from worker.failures import describe, failure_of, failure_of_exit
 from worker.ledger import Ledger
@@ -47,7 +50,8 @@ class StopReason(Enum):
 def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
     """Claim the job and see it to an end of this attempt; a job that is not to be had is left alone.
 
-    Every line that is logged on the way says which job, attempt and worker it is about.
+    Every line that is logged on the way says which job, attempt and worker it is about. Raises CardLost, once the job
+    is in other hands, where the worker's card is there no more.
     """
     with bound_contextvars(job_id=job_id, worker=worker.id, attempt=None):
         _execute(job_id, system, worker, draining)
@@ -63,6 +67,7 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
     bind_contextvars(attempt=held.attempt)
     log.info("job_claimed", kind=held.kind, checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None)
     _remove_leftovers(system, job_id)
+    card_missing = None
     try:
         with (
             tempfile.TemporaryDirectory(dir=system.store.scratch(), prefix=f"{job_id}-") as folder,
@@ -70,10 +75,14 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
             EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
         ):
             log.info("engine_started", pid=child.pid)
-            Watch(system, worker, held, child, draining, deleting).run()
+            watch = Watch(system, worker, held, child, draining, deleting)
+            watch.run()
+            card_missing = watch.card_missing
     except OSError as error:  # no room for its folder, no process to be had
         _fail(system, held, error)
     _remove_orphans(system, held)
+    if card_missing is not None:
+        raise CardLost(card_missing)
 
 
 def _leave_alone(job_id: str, system: System, worker: WorkerIdentity) -> None:
@@ -121,7 +130,7 @@ def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:
         problem_key=held.problem_key,
         hyperparameters=held.hyperparameters,
         seed=held.seed,
-        device="cpu" if held.device == "cpu" else worker.device,
+        device=_device(held, worker),
         log_every=held.log_every,
         checkpoint_every=held.checkpoint_every,
         checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None,
@@ -129,6 +138,10 @@ def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:
         checkpoint_sha256=held.checkpoint.sha256 if held.checkpoint else None,
         folder=folder,
     )
+
+
+def _device(held: Claim, worker: WorkerIdentity) -> str:
+    return "cpu" if held.device == "cpu" else worker.device
 
 
 class Watch:
@@ -152,6 +165,8 @@ class Watch:
         self._deadline = None if held.deadline_in_seconds is None else now + held.deadline_in_seconds
         self._reason: StopReason | None = None
         self._kill_at = float("inf")
+        self._device = _device(held, worker)
+        self.card_missing: str | None = None
 
     def run(self) -> None:
         """Watch until the child has ended or the job is lost, then write the end down."""
@@ -160,6 +175,7 @@ class Watch:
                 log.warning("lease_lost")
                 return
             self._stop_when_due()
+        self._look_for_the_card()
         if self._until_written(self._finish):
             log.info("attempt_ended", how=self._how(), exit_code=self._child.exit_code())
         else:
@@ -173,6 +189,19 @@ class Watch:
             case FailedMessage(code=code):
                 return code
         return "no_word" if self._reason is None else self._reason.name.lower()
+
+    def _look_for_the_card(self) -> None:
+        """Where an attempt on a card has crashed, ask a new process whether the card is there; keeps the lease."""
+        match self._ledger.ending:
+            case FailedMessage(code=failures.DEVICE_LOST, detail=detail):
+                self.card_missing = detail
+            case None | FailedMessage(code=failures.ENGINE_CRASHED) if is_card(self._device) and self._reason is None:
+                with Probe(self._device, self._settings.environment()) as probe:
+                    while probe.looks:
+                        if not self._flush_when_due():
+                            return
+                        time.sleep(_TICK_SECONDS)
+                    self.card_missing = probe.why_missing()
 
     def _child_runs(self) -> bool:
         exited = self._child.exit_code() is not None
@@ -254,6 +283,12 @@ class Watch:
             match self._ledger.ending:
                 case DoneMessage(summary=summary):
                     lifecycle.succeed(session, self._held, batch, summary, self._ledger.artifacts)
+                case FailedMessage(code=failures.DEVICE_LOST, detail=detail):
+                    lifecycle.give_back(session, self._held, batch, dispatcher, detail)
+                case _ if self.card_missing is not None:
+                    self._log_failure()
+                    lost = failures.device_lost(self.card_missing)
+                    lifecycle.fail(session, self._held, batch, lost, dispatcher)
                 case FailedMessage() as message:
                     self._log_failure()
                     lifecycle.fail(session, self._held, batch, failure_of(message), dispatcher)

@@ -6,8 +6,10 @@ import signal
 
 from l0core.errors import L0Error
 from service.jobs.values import Failure
+from worker.card import CardMissing
 from worker.messages import FailedMessage
 
+DEVICE_LOST, ENGINE_CRASHED = "device_lost", "engine_crashed"
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SIGNALS = {int(number): number.name for number in signal.Signals}
@@ -17,7 +19,8 @@ _TITLES = {
     "infeasible_budget": "The record budget cannot be met",
     "infeasible_targets": "The targets cannot be met within the bounds",
     "out_of_memory": "Out of memory",
-    "engine_crashed": "The engine crashed",
+    DEVICE_LOST: "The worker's card went away",
+    ENGINE_CRASHED: "The engine crashed",
     "worker_lost": "The worker was lost",
     "storage_full": "No room to store the result",
     "invalid_hyperparameter": "The hyperparameters do not fit the problem",
@@ -26,6 +29,8 @@ _TITLES = {
 
 def describe(error: BaseException) -> FailedMessage:
     """Give what the child says of the exception its run ended in."""
+    if isinstance(error, CardMissing):
+        return FailedMessage(code=DEVICE_LOST, detail=str(error), retry=True)
     if isinstance(error, L0Error):
         return FailedMessage(code=error.code, detail=error.message, pointer=error.pointer)
     if _no_memory(error):
@@ -39,7 +44,7 @@ def describe(error: BaseException) -> FailedMessage:
         return FailedMessage(
             code="worker_lost", detail=f"reading or storing failed: {type(error).__name__}", retry=True
         )
-    return FailedMessage(code="engine_crashed", detail=f"the engine raised {type(error).__name__}; the log has it")
+    return FailedMessage(code=ENGINE_CRASHED, detail=f"the engine raised {type(error).__name__}; the log has it")
 
 
 def _no_memory(error: BaseException) -> bool:
@@ -69,9 +74,14 @@ def failure_of(message: FailedMessage) -> Failure:
     )
 
 
+def device_lost(reason: str) -> Failure:
+    """Give the failure of an attempt whose card went away under it."""
+    return Failure(code=DEVICE_LOST, title=_TITLES[DEVICE_LOST], detail=f"during the attempt: {reason}", retry=True)
+
+
 def failure_of_exit(code: int) -> Failure:
     """Give the failure of a child that ended without a word: by a signal (negative) or an exit code."""
     crashed = code >= 0 or -code in _CRASHES
-    name = "engine_crashed" if crashed else "worker_lost"
+    name = ENGINE_CRASHED if crashed else "worker_lost"
     how = f"signal {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit code {code}"
     return Failure(code=name, title=_TITLES[name], detail=f"the engine's process ended by {how}", retry=True)

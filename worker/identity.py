@@ -10,15 +10,15 @@ from l0core.version import VERSION
 from service.ids import new_id
 from service.jobs.values import WorkerIdentity
 from service.settings import Settings
+from worker.devices import queues_of
 
 
 def identity(settings: Settings) -> WorkerIdentity:
     """Give this process a name of its own, with the queues and the device its settings name."""
-    queues = tuple(name.strip() for name in settings.worker_queues.split(",") if name.strip())
     return WorkerIdentity(
         id=new_id("wrk"),
         host=socket.gethostname(),
-        queues=queues,
+        queues=queues_of(settings),
         device=settings.worker_device,
         versions=versions(),
         kinds=versions_of(KINDS),

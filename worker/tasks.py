@@ -3,11 +3,16 @@
 import threading
 
 from celery import Celery
+from celery.worker import state
 
 from service.jobs.queue import TASK_NAME
 from service.jobs.values import WorkerIdentity
+from service.logging import log
 from service.system import System
+from worker.card import CardLost
 from worker.execution import execute
+
+EX_UNAVAILABLE = 69  # of sysexits.h: what this worker needs is not there
 
 
 def register(app: Celery, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
@@ -15,5 +20,11 @@ def register(app: Celery, system: System, worker: WorkerIdentity, draining: thre
 
     @app.task(name=TASK_NAME, shared=False)
     def run_job(job_id: str) -> None:
-        if not draining.is_set():
+        if draining.is_set():
+            return
+        try:
             execute(job_id, system, worker, draining)
+        except CardLost as lost:
+            log.error("card_lost", device=worker.device, reason=str(lost))
+            draining.set()
+            state.should_stop = EX_UNAVAILABLE  # Celery looks at it all the time, and ends with this exit code

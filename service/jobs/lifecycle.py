@@ -115,9 +115,11 @@ def fail(session: Session, held: Claim, batch: Batch, failure: Failure, dispatch
     return True
 
 
-def give_back(session: Session, held: Claim, batch: Batch, dispatcher: Dispatcher) -> bool:
+def give_back(
+    session: Session, held: Claim, batch: Batch, dispatcher: Dispatcher, why: str = "the worker is shutting down"
+) -> bool:
     """Let go of a job because this worker ends; the attempt does not count and another worker goes on at once."""
-    note = EventNote(type="given_back", message="the worker is shutting down; another one goes on")
+    note = EventNote(type="given_back", message=f"{why}; another one goes on")
     return _let_go(session, held, batch, note, dispatcher, spend_attempt=False)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    not_,
     or_,
     select,
     tuple_,
@@ -254,6 +255,15 @@ def lost_jobs(session: Session) -> list[Job]:
     not_sent = or_(Job.published_at.is_(None), Job.lease_expires_at.is_(None), Job.published_at < Job.lease_expires_at)
     expired = select(Job).where(Job.status == Status.RUNNING.value, _expired())
     return list(session.scalars(expired.where(or_(must_end, Job.lease_token.is_not(None), not_sent)).order_by(Job.id)))
+
+
+def held_by_workers(session: Session) -> dict[str, list[tuple[str, str]]]:
+    """Give tenant and id of the jobs each worker holds."""
+    held = and_(Job.status == Status.RUNNING.value, Job.lease_token.is_not(None), not_(_expired()))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for worker, tenant, job_id in session.execute(select(Job.worker, Job.tenant, Job.id).where(held).order_by(Job.id)):
+        found.setdefault(worker or "", []).append((tenant, job_id))
+    return found
 
 
 def waiting_counts(session: Session) -> dict[tuple[str, str, int], int]:

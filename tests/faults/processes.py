@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,24 @@ class WorkerProcess:
 
 
 @contextmanager
-def workers(system: System, count: int) -> Iterator[list[WorkerProcess]]:
+def workers(
+    system: System, count: int, *, name: str = "worker", variables: Mapping[str, str] | None = None
+) -> Iterator[list[WorkerProcess]]:
     """Run that many workers for the time of the context; each that still runs at its end is told to end."""
     with ExitStack() as stack:
-        yield [stack.enter_context(running_worker(system, f"worker-{number}")) for number in range(count)]
+        names = [f"{name}-{number}" for number in range(count)]
+        yield [stack.enter_context(running_worker(system, each, variables=variables)) for each in names]
 
 
 @contextmanager
-def running_worker(system: System, name: str, command: Sequence[str] = WORKER) -> Iterator[WorkerProcess]:
+def running_worker(
+    system: System, name: str, command: Sequence[str] = WORKER, *, variables: Mapping[str, str] | None = None
+) -> Iterator[WorkerProcess]:
     """Run one worker, or a program that becomes one, for the time of the context."""
     log = system.settings.data_dir / f"{name}.log"
+    environment = {**system.settings.environment(), **(variables or {})}
     with log.open("wb") as output:
-        popen = spawn(command, environment=system.settings.environment(), stdout=output, stderr=output)
+        popen = spawn(command, environment=environment, stdout=output, stderr=output)
     try:
         yield WorkerProcess(popen=popen, log=log)
     finally:

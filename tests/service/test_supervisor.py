@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from service.client import Client, Job
+from service.gpu import shared_out
+from tests.faults.pretending import Cards, with_card
 from tests.service.jobs.waiting import until
 from tests.services import MARK, marked_processes, new_mark
 from tests.worker.runs import PROBLEM
@@ -86,9 +88,9 @@ def _is(process: psutil.Process, words: set[str]) -> bool:
 
 
 @contextmanager
-def up(folder: Path) -> Iterator[Up]:
+def up(folder: Path, *arguments: str) -> Iterator[Up]:
     """Start `l0 up`; whatever still runs of it at the end is killed."""
-    started = Up("--port", "0", folder=folder)
+    started = Up("--port", "0", *arguments, folder=folder)
     try:
         yield started
     finally:
@@ -183,3 +185,25 @@ def test_no_temporary_folder_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyP
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another `l0 up` runs" in Up("--port", "0", folder=folder).refusal()
     assert list(temporary.iterdir()) == []
+
+
+def test_of_two_workers_on_a_machine_with_one_card_one_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = Cards(tmp_path)
+    cards.put_in("cuda:0")
+    for name, value in with_card(cards, queues="gpu,cpu").items():
+        monkeypatch.setenv(name, value)
+    with up(tmp_path / "data", "--workers", "2") as service:
+        url = service.address()
+        until(lambda: devices_at(url) == ["cpu", "cuda:0"])
+
+
+def devices_at(url: str) -> list[str]:
+    """Give the devices of the workers that are there."""
+    return sorted(worker["device"] for worker in httpx.get(f"{url}/v1/workers").json()["data"])
+
+
+@pytest.mark.parametrize(
+    ("cards", "devices"), [(0, [None, None, None]), (1, ["cuda:0", None, None]), (4, ["cuda:0", "cuda:1", "cuda:2"])]
+)
+def test_cards_are_shared_out_one_a_worker(cards: int, devices: list[str | None]) -> None:
+    assert [serves.get("worker_device") for serves in shared_out(3, cards)] == devices

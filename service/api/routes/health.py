@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import TheSystem
-from service.jobs import workers
+from service.api.dependencies import Tenant, TheSystem
+from service.jobs import repository, workers
 from service.logging import log
 from service.system import System
 
@@ -77,10 +77,11 @@ _ADVICE = {
 
 
 @router.get("/v1/workers")
-def list_workers(system: TheSystem) -> dict[str, Any]:
-    """Give the workers seen lately."""
+def list_workers(system: TheSystem, tenant: Tenant) -> dict[str, Any]:
+    """Give the workers seen lately: what each may run, whether it runs something, and which jobs of the caller's."""
     with system.database.reading() as session:
         seen = workers.workers_seen(session, system.settings.worker_seen_seconds)
+        held = repository.held_by_workers(session)
     return {
         "data": [
             {
@@ -88,6 +89,9 @@ def list_workers(system: TheSystem) -> dict[str, Any]:
                 "host": worker.host,
                 "queues": worker.queues,
                 "device": worker.device,
+                "kinds": worker.kinds,
+                "busy": worker.id in held,
+                "jobs": [job_id for owner, job_id in held.get(worker.id, []) if owner == tenant],
                 "versions": worker.versions,
                 "started_at": worker.started_at,
                 "seen_at": worker.seen_at,
