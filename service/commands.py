@@ -35,6 +35,7 @@ def up(
     """
     with only_loading():
         from service.auth.guard import RefusedToStart
+        from service.db.revision import WrongRevision
         from service.embedded_broker import NoBroker
         from service.logging import configure
         from service.settings import Settings
@@ -44,7 +45,7 @@ def up(
     configure(settings, process="supervisor")
     try:
         Supervisor(settings, workers).run(typer.echo)
-    except (RefusedToStart, NoBroker, StartFailed) as error:
+    except (RefusedToStart, WrongRevision, NoBroker, StartFailed) as error:
         _fail(str(error))
 
 
@@ -76,11 +77,12 @@ def api() -> None:
     with only_loading():
         from service.api.serve import serve
         from service.auth.guard import RefusedToStart
+        from service.db.revision import WrongRevision
         from service.settings import Settings
 
     try:
         serve(Settings())
-    except RefusedToStart as error:
+    except (RefusedToStart, WrongRevision) as error:
         _fail(str(error))
 
 
@@ -101,13 +103,16 @@ def worker(
 @app.command()
 def migrate() -> None:
     """Bring the database of L0_DATABASE_URL to the present schema."""
-    from service.db.migrate import upgrade
+    from service.db import revision
     from service.logging import configure
     from service.settings import Settings
 
     settings = Settings()
     configure(settings, process="migrate")
-    upgrade(settings.database)
+    try:
+        revision.migrate(settings.database)
+    except revision.WrongRevision as error:
+        _fail(str(error))
 
 
 @app.command()

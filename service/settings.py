@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("l0-data"), description="Folder of database, files, broker socket and logs.")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
     broker_url: str = Field(default="", description="Redis URL; empty: a unix socket in the data folder.")
+    migration_wait_seconds: float = Field(
+        default=60.0, ge=0, description="How long API and worker wait at their start for `l0 migrate`."
+    )
     storage_dir: Path | None = Field(
         default=None, description="Folder of uploads and artifacts; by default in data_dir."
     )

@@ -16,7 +16,7 @@ import redis
 
 from service import embedded_broker
 from service.auth.guard import check_start
-from service.db.migrate import upgrade
+from service.db.revision import migrate
 from service.ending import Ended, Ending, told_by_signals
 from service.gpu import cards_seen, shared_out
 from service.logging import log
@@ -124,7 +124,7 @@ class Supervisor:
         broker.start()
         with ending.waiting():
             self._wait("the broker", lambda: _broker_answers(broker_socket), ending)
-            upgrade(self._settings.database)
+            migrate(self._settings.database)
         for child in others:
             child.start()
         with ending.waiting():

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 
+from service.db.revision import WrongRevision, check_start
 from service.logging import configure
 from service.settings import Settings
 from worker.app import run
@@ -19,9 +20,10 @@ def main() -> None:
     configure(settings, process="worker", worker=worker.id)
     _close_standard_output()
     try:
+        check_start(settings.database, settings.migration_wait_seconds)
         with on_its_device(settings) as usable:
             sys.exit(run(usable, replace(worker, queues=queues_of(usable), device=usable.worker_device)))
-    except (CannotStart, CardTaken, CardMissing) as error:
+    except (WrongRevision, CannotStart, CardTaken, CardMissing) as error:
         sys.exit(str(error))
 
 

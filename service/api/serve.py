@@ -7,6 +7,7 @@ import uvicorn
 
 from service.api.app import create_app
 from service.auth.guard import RefusedToStart
+from service.db.revision import WrongRevision, check_start
 from service.logging import configure, log
 from service.settings import Settings
 
@@ -17,8 +18,10 @@ _KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies pause between two lo
 def serve(settings: Settings, listener: socket.socket | None = None) -> None:
     """Serve until told to end."""
     configure(settings, process="api")
+    app = create_app(settings)
+    check_start(settings.database, settings.migration_wait_seconds)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,  # `configure` has set up all logging
@@ -37,7 +40,7 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
     try:
         serve(Settings(), listener)
-    except RefusedToStart as error:
+    except (RefusedToStart, WrongRevision) as error:
         sys.exit(str(error))
 
 

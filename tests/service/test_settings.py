@@ -18,6 +18,7 @@ _OTHER: dict[str, Any] = {
     "data_dir": Path("/tmp/some where"),
     "database_url": "postgresql+psycopg://me:p%40ss@host/name?sslmode=require",
     "broker_url": "redis://:secret@broker:6379/3",
+    "migration_wait_seconds": 0.0,
     "storage_dir": Path("/srv/files"),
     "storage_url": "s3://bucket/some/prefix",
     "s3_endpoint_url": "http://minio:9000",

@@ -3,36 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy import inspect, make_url, text
+from sqlalchemy import inspect, text
 
 from service.db.migrate import config, upgrade
 from service.db.session import Database
 from service.tables import Base
 
 PROCESSES = 3
-SCRATCH = "l0_migrations"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database with no tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'fresh.db'}"
-        return
-    url = make_url(request.getfixturevalue("postgres_url"))
-    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {SCRATCH}")
-    yield url.set(database=SCRATCH).render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {SCRATCH} WITH (FORCE)")
 
 
 def tables(url: str) -> set[str]:
