@@ -20,6 +20,7 @@ _SECURITY = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
 }
+_SECURITY_RAW = [(name.lower().encode(), value.encode()) for name, value in _SECURITY.items()]
 
 
 class RequestId:
@@ -61,9 +62,9 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY.items():
-                    headers.setdefault(name, value)
+                headers = message["headers"]
+                set_already = {name for name, _ in headers}
+                message["headers"] = [*headers, *(pair for pair in _SECURITY_RAW if pair[0] not in set_already)]
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -27,6 +27,7 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> None:
         log_config=None,  # `configure` has set up all logging
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # nothing here asks for the client's address
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic_core import to_jsonable_python
 from starlette.responses import StreamingResponse
 
-from service.api.dependencies import Tenant, TheJob, TheReader
+from service.api.dependencies import Tenant, TheJob, reader_of
 from service.api.pagination import LARGEST_INTEGER, Limit
 from service.api.reading import JobReader
 from service.api.responses import Json
@@ -31,7 +31,6 @@ _KEEP_ALIVE = ": keep-alive\n\n"
 @router.get("/{job_id}/events", response_model=dict[str, Any], responses={200: {"content": {_STREAM: {}}}})
 async def get_events(
     request: Request,
-    reader: TheReader,
     tenant: Tenant,
     job: TheJob,
     after: Annotated[int, Query(ge=0, le=LARGEST_INTEGER, description="Only events numbered above this.")] = 0,
@@ -40,6 +39,7 @@ async def get_events(
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,
 ) -> Response:
     """Give events numbered above `after`; `Accept: text/event-stream` streams them until the job has ended."""
+    reader = reader_of(request)
     if _STREAM in request.headers.get("accept", ""):
         start = int(last_event_id) if last_event_id else after
         return StreamingResponse(_stream(reader, tenant, job, start), media_type=_STREAM, headers=_NO_BUFFERING)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheJob, TheReader, TheSystem
+from service.api.dependencies import JobId, Tenant, TheJob, TheSystem, reader_of
 from service.api.pagination import Cursor, Limit, bad_cursor, decode, page
 from service.api.preconditions import is_known
 from service.api.responses import Json
@@ -25,9 +25,9 @@ Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wai
 @router.post("", status_code=202)
 async def create_job(
     body: JobBody,
+    request: Request,
     response: Response,
     system: TheSystem,
-    reader: TheReader,
     tenant: Tenant,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     prefer: Annotated[str | None, Header()] = None,
@@ -39,7 +39,7 @@ async def create_job(
     )
     wait = _preferred_wait(prefer)
     if wait:
-        job = await reader.job_once(tenant, job.id, lambda found: found.has_ended, wait)
+        job = await reader_of(request).job_once(tenant, job.id, lambda found: found.has_ended, wait)
         response.status_code = 200 if job.has_ended else 202
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "2"
@@ -53,7 +53,6 @@ async def create_job(
 )
 async def get_job(
     request: Request,
-    reader: TheReader,
     tenant: Tenant,
     job_id: JobId,
     wait: Wait = 0,
@@ -64,7 +63,7 @@ async def get_job(
     def is_news(job: Job) -> bool:
         return job.has_ended or (after_version is not None and job.version > after_version)
 
-    job = await reader.job_once(tenant, job_id, is_news, wait)
+    job = await reader_of(request).job_once(tenant, job_id, is_news, wait)
     etag = f'"{job.version}"'
     if is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
