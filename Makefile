@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test bench bench-full quality chaos docs format clean
+.PHONY: help install demo up check test bench bench-full quality load chaos docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -59,6 +59,9 @@ bench-full: $(BENCH_STAMP) ## the long rows: 50 and 190 million nonzeros, l0-pyt
 quality: $(BENCH_STAMP) ## how good the calibrations are, beside l0-python and baselines; the frontier of Minnesota
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/frontier.py
+
+load: $(STAMP) ## the API under load: rate against latency with 10,000 jobs, long curves, lists; on both databases
+	$(BIN)/python -m benchmarks.load
 
 chaos: $(STAMP) ## five minutes of killing on each deployment: every job ends once, with the right result
 	$(BIN)/python benchmarks/chaos.py

@@ -3,11 +3,14 @@
     python -m benchmarks.load
 
 A fresh database of 10,000 jobs, the real API process, 200 idle streams of events, and a load generator; all of it,
-PostgreSQL too, on this machine. Writes benchmarks/results/load.md and load.svg.
+PostgreSQL too, on this machine. Writes benchmarks/results/load.md. A name of a database asks for
+that one only, `--quick` for 300 requests a second only; both write nothing.
 """
 
 import base64
 import json
+import logging
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +25,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import structlog
 from sqlalchemy import insert, select
 
 from benchmarks import report
@@ -46,18 +50,26 @@ SERIES, STEPS = 20, 50_000
 _STATES = ["succeeded"] * 6 + ["failed"] * 2 + ["cancelled", "pending"]
 _EVENTS = 8
 _SAMPLES = 15
+_HOW = f"""One API process (`python -m service.api.serve`), {JOBS:,} jobs, {STREAMS} streams of events that wait; the
+load generator and PostgreSQL share the machine with it. {SECONDS:g} s at each rate, arrivals constant, latency from the
+moment a request was due: 70 % one job, 10 % `?wait=1` (the second it waits is not counted), 10 % events, 10 % lists of
+50 jobs. Before the run the machine was busy with {{load}} other processes on average: the figures are those of a machine
+of one's own only where that is near 0.
+"""
 
 
 def main() -> None:
     """Measure on both databases and write the page."""
-    quick = "--quick" in sys.argv
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    quick, others = "--quick" in sys.argv, os.getloadavg()[0]
     found = {}
     for name in [name for name in ("sqlite", "postgresql") if name in sys.argv] or ["sqlite", "postgresql"]:
         with _door(name) as door:
             found[name] = _measured(door, [300] if quick else RATES)
         sys.stdout.write(_section(name, found[name]))
     if len(found) == 2 and not quick:
-        report.keep("load", "The API under load", "\n".join(_section(name, seen) for name, seen in found.items()))
+        sections = [_section(name, seen) for name, seen in found.items()]
+        report.keep("load", "The API under load", "\n".join([_HOW.format(load=f"{others:.1f}"), *sections]))
 
 
 @contextmanager
