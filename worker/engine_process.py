@@ -15,6 +15,7 @@ from worker.relay import Relay
 
 _READ = 1 << 16
 _TAIL = 4000
+_LAST_WORDS = 1 << 16
 
 
 class EngineProcess:
@@ -25,7 +26,7 @@ class EngineProcess:
         self._pipe, write_end = os.pipe()
         os.set_blocking(self._pipe, False)
         self._rest = b""
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "worker.child", str(write_end)],
                 stdin=subprocess.PIPE,
@@ -81,9 +82,13 @@ class EngineProcess:
         self._process.kill()
         self._process.wait()
 
-    def log_tail(self) -> str:
+    def log_tail(self, most_bytes: int = _TAIL) -> str:
         """Give the end of what it printed."""
-        return self._log.read_bytes()[-_TAIL:].decode(errors="replace")
+        return self._log.read_bytes()[-most_bytes:].decode(errors="replace")
+
+    def last_words(self) -> str:
+        """Give what it printed last, and before that: where a process aborts, the stacks of its threads come after."""
+        return self.log_tail(_LAST_WORDS)
 
     def _tell(self, line: str) -> None:
         try:

@@ -296,7 +296,7 @@ class Watch:
                     self._finish_stopped(session, self._reason)
                 case _:
                     self._log_failure()
-                    failure = failure_of_exit(self._child.exit_code() or 0)
+                    failure = failure_of_exit(self._child.exit_code() or 0, self._child.last_words())
                     lifecycle.fail(session, self._held, batch, failure, dispatcher)
 
     def _finish_stopped(self, session: Session, reason: StopReason) -> None:

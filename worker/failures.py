@@ -26,6 +26,16 @@ _TITLES = {
     "invalid_hyperparameter": "The hyperparameters do not fit the problem",
 }
 
+_OUT_OF_MEMORY = FailedMessage(
+    code="out_of_memory",
+    detail="the run needs more memory than its worker has; use a smaller problem or a larger worker",
+)
+_SAYS_NO_MEMORY = re.compile(  # Rust, C++, LLVM, OpenBLAS, the C library
+    r"memory allocation (?:of \d+ bytes |still )?failed|std::bad_alloc|buffer allocation failed"
+    r"|unable to allocate|cannot allocate memory|out of memory",
+    re.IGNORECASE,
+)
+
 
 def describe(error: BaseException) -> FailedMessage:
     """Give what the child says of the exception its run ended in."""
@@ -34,8 +44,7 @@ def describe(error: BaseException) -> FailedMessage:
     if isinstance(error, L0Error):
         return FailedMessage(code=error.code, detail=error.message, pointer=error.pointer)
     if _no_memory(error):
-        text = "the run needs more memory than its worker has; use a smaller problem or a larger worker"
-        return FailedMessage(code="out_of_memory", detail=text)
+        return _OUT_OF_MEMORY
     if is_no_room(error):
         return FailedMessage(
             code="storage_full", detail="there is no room left to store the result; make room and submit the job again"
@@ -79,9 +88,14 @@ def device_lost(reason: str) -> Failure:
     return Failure(code=DEVICE_LOST, title=_TITLES[DEVICE_LOST], detail=f"during the attempt: {reason}", retry=True)
 
 
-def failure_of_exit(code: int) -> Failure:
-    """Give the failure of a child that ended without a word: by a signal (negative) or an exit code."""
+def failure_of_exit(code: int, printed: str = "") -> Failure:
+    """Give the failure of a child that ended without a word to us: by a signal (negative) or an exit code.
+
+    Native code that finds no memory prints so and aborts; `printed` is the end of what the child has printed.
+    """
     crashed = code >= 0 or -code in _CRASHES
+    if crashed and _SAYS_NO_MEMORY.search(printed):
+        return failure_of(_OUT_OF_MEMORY)
     name = ENGINE_CRASHED if crashed else "worker_lost"
     how = f"signal {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit code {code}"
     return Failure(code=name, title=_TITLES[name], detail=f"the engine's process ended by {how}", retry=True)

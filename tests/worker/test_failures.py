@@ -3,6 +3,8 @@
 import errno
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +128,44 @@ def test_a_signal_is_a_crash_or_a_lost_worker_and_may_be_tried_again(number: sig
     assert failure.code == ("engine_crashed" if number in CRASHES else "worker_lost")
     assert number.name in failure.detail
     assert failure.retry
+
+
+SAID = [
+    "memory allocation of 1048576 bytes failed\nstack backtrace:\n",
+    "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n",
+    "LLVM ERROR: out of memory\nBuffer allocation failed\n",
+    "LLVM ERROR: Unable to allocate section memory!\n",
+    "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.\n",
+]
+
+
+@pytest.mark.parametrize("said", SAID, ids=lambda said: said.split()[0])
+@pytest.mark.parametrize("code", [-signal.SIGABRT, -signal.SIGSEGV, 1])
+def test_native_code_that_says_it_found_no_memory_and_crashes_is_out_of_memory(code: int, said: str) -> None:
+    failure = failure_of_exit(code, f"some line\n{said}")
+    assert (failure.code, failure.title, failure.retry) == ("out_of_memory", "Out of memory", False)
+
+
+ABORTING = """
+import faulthandler, os, resource, sys
+import numpy as np
+from safetensors.numpy import save_file
+faulthandler.enable()
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE"),) * 2)
+save_file({"a": np.zeros(10)}, sys.argv[1])
+"""
+
+
+def test_writing_a_checkpoint_without_memory_aborts_and_is_out_of_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ABORTING, str(tmp_path / "checkpoint")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGABRT
+    assert failure_of_exit(done.returncode, done.stderr).code == "out_of_memory"
+
+
+def test_who_is_killed_is_lost_whatever_it_printed() -> None:
+    assert failure_of_exit(-signal.SIGKILL, SAID[0]).code == "worker_lost"
 
 
 @pytest.mark.parametrize("code", [0, 1, 139])

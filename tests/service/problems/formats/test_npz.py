@@ -136,6 +136,7 @@ _MEMBERS = "a sparse matrix saved by scipy holds format, shape, data and indices
         (csr_with(data=np.ones(3, [("a", "f8")])), "holds "),
         (csr_with(data=np.array([b"1", b"2", b"3"])), "holds .S1"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else None,  # an archive tells the time it was written
 )
 def test_what_is_no_sound_matrix_is_refused_with_the_place_named(file: Path, data: bytes, words: str) -> None:
     with pytest.raises(InvalidInput, match=words) as caught:
