@@ -53,8 +53,8 @@ _SAMPLES = 15
 _HOW = f"""One API process (`python -m service.api.serve`), {JOBS:,} jobs, {STREAMS} streams of events that wait; the
 load generator and PostgreSQL share the machine with it. {SECONDS:g} s at each rate, arrivals constant, latency from the
 moment a request was due: 70 % one job, 10 % `?wait=1` (the second it waits is not counted), 10 % events, 10 % lists of
-50 jobs. Before the run the machine was busy with {{load}} other processes on average; only where that is near 0 are these
-the figures of a machine of one's own.
+50 jobs. Before the run the machine was busy with {{load}} other processes on average; only where that is near 0 are
+these the figures of a machine of one's own.
 """
 
 

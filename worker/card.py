@@ -127,7 +127,8 @@ class Probe:
         """Give what stands in the way of using the card; None where nothing does."""
         if self._process.poll() == 0:
             return None
-        said = self._process.stdout.read().decode(errors="replace").strip() if self._has_ended else ""
+        told = self._process.stdout if self._has_ended else None
+        said = told.read().decode(errors="replace").strip() if told is not None else ""
         return said or f"the card {self._device} does not answer"
 
     @property

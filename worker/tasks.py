@@ -27,4 +27,4 @@ def register(app: Celery, system: System, worker: WorkerIdentity, draining: thre
         except CardLost as lost:
             log.error("card_lost", device=worker.device, reason=str(lost))
             draining.set()
-            state.should_stop = EX_UNAVAILABLE  # Celery looks at it all the time, and ends with this exit code
+            setattr(state, "should_stop", EX_UNAVAILABLE)  # noqa: B010 - typed as None there; Celery looks at it all the time, and ends with this exit code

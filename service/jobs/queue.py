@@ -87,7 +87,8 @@ class JobQueue:
     def publish(self, job_id: str, queue: str) -> bool:
         """Send a job's id; False, and a log line, where the broker is away: the reconciler sends it again."""
         try:
-            self._app.send_task(TASK_NAME, args=[job_id], queue=_queue(queue), retry=False, expires=None)
+            where: Any = _queue(queue)  # Celery takes a Queue as well as a name; its types know only the name
+            self._app.send_task(TASK_NAME, args=[job_id], queue=where, retry=False, expires=None)
         except _AWAY as error:
             self.failures += 1
             log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))

@@ -9,11 +9,12 @@ import sys
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 _KNOWS, _CARDS = int(os.environ.get("L0TEST_KNOWS", "1")), os.environ.get("L0TEST_CARDS")
 
 
-def _be_of_a_later_release():
+def _be_of_a_later_release() -> None:
     from pydantic import create_model
 
     from l0core.kinds import KINDS
@@ -23,23 +24,23 @@ def _be_of_a_later_release():
     KINDS["calibration"] = replace(kind, version=_KNOWS, hyperparameters=newer)
 
 
-def _really(device):
-    path = Path(_CARDS)
+def _really(device: Any) -> Any:
+    path = Path(_CARDS or "")
     there = path.read_text().split() if path.exists() else []
     return "cpu" if str(device) in there else device
 
 
-def _pretend_cards():
+def _pretend_cards() -> None:
     from l0core import context, tensors
 
     look, make = tensors.device, context.RunContext.__init__
 
     @wraps(make)
-    def made(self, *, device="cpu", **rest):
+    def made(self: Any, *, device: str = "cpu", **rest: Any) -> None:
         make(self, device=_really(device), **rest)
 
     tensors.device = lambda value: look(_really(value))
-    context.RunContext.__init__ = made
+    setattr(context.RunContext, "__init__", made)  # noqa: B010 - a class of the product
 
 
 if _KNOWS > 1:

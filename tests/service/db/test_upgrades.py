@@ -123,9 +123,20 @@ def lost() -> dict[str, Any]:
 
 def write_job(database: Database, tables: MetaData, job_id: str, state: dict[str, Any]) -> None:
     """Write a job and its problem with the columns of an earlier release alone."""
-    problem = {"id": "prb_old", "sha256": runs.PROBLEM.sha256, "storage_key": "problems/prb_old", "sizes": {}}
+    problem: dict[str, Any] = {
+        "id": "prb_old",
+        "sha256": runs.PROBLEM.sha256,
+        "storage_key": "problems/prb_old",
+        "sizes": {},
+    }
     problem |= {"tenant": scenes.TENANT, "kind": "calibration", "findings": [], "tags": {}, "created_at": 1.0}
-    job = {"id": job_id, "tenant": scenes.TENANT, "kind": "calibration", "problem_id": "prb_old", "seed": 1}
+    job: dict[str, Any] = {
+        "id": job_id,
+        "tenant": scenes.TENANT,
+        "kind": "calibration",
+        "problem_id": "prb_old",
+        "seed": 1,
+    }
     job |= {"problem_sha256": runs.PROBLEM.sha256, "hyperparameters": {"epochs": 5}, "device": "cpu", "queue": "cpu"}
     job |= {"tags": {}, "progress": {}, "versions": {}, "version": 1, "last_event": 0, "max_attempts": 3}
     job |= {"created_at": database_now() - 100.0, "published_at": database_now() - 95.0}

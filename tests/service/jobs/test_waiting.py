@@ -1,6 +1,7 @@
 """What jobs wait for: said by their stage, once by an event, until somebody who can take them is there."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -37,7 +38,7 @@ def stages(system: System, job_id: str) -> list[str]:
     return [stage for stage, _ in told(system, job_id)]
 
 
-def newer(system: System, version: int = 2, **changes: object) -> str:
+def newer(system: System, version: int = 2, **changes: Any) -> str:
     """Submit a job of a version that this engine does not know."""
     job_id = scenes.submitted(system, **changes)
     scenes.set_columns(system, job_id, kind_version=version)
