@@ -28,8 +28,6 @@ def finished(system: System, *, days_ago: float, points: int = 3) -> str:
         checkpoints=[shelves.checkpoint(system, held.job_id, 1)],
     )
     scenes.report(system, held, batch)
-    bucket = MetricBucket(job_id=held.job_id, key="loss", width=2, bucket=0, last_step=1, last=1.0, n=2)
-    scenes.write(system, lambda session: session.add(bucket))
     assert scenes.succeed(system, held, artifacts=(shelves.artifact(system, held.job_id, "weights"),))
     shelves.ended_days_ago(system, held.job_id, days_ago)
     return held.job_id
@@ -81,7 +79,7 @@ def test_nothing_is_cleared_while_who_found_it_there_may_still_read(system: Syst
     job_id = finished(system, days_ago=91)
     results.expire(system)
     results.clear(system, never)
-    assert [shelves.count(system, table) for table in LEAVINGS] == [3, 1, 3, 1, 1]
+    assert [shelves.count(system, table) for table in LEAVINGS] == [3, 4, 3, 1, 1]
     assert shelves.keys(system) == [f"jobs/{job_id}/attempt/checkpoint-1", f"jobs/{job_id}/attempt/weights"]
 
 
@@ -90,7 +88,7 @@ def test_all_that_an_expired_job_has_left_goes_and_the_rest_stays(system: System
     results.expire(system)
     shelves.expired_long_ago(system)
     results.clear(system, never)
-    assert [shelves.count(system, table) for table in LEAVINGS] == [3, 1, 3, 1, 1]
+    assert [shelves.count(system, table) for table in LEAVINGS] == [3, 4, 3, 1, 1]
     assert shelves.keys(system) == [f"jobs/{young}/attempt/checkpoint-1", f"jobs/{young}/attempt/weights"]
     assert scenes.job(system, old).cleared_at is not None
     assert scenes.job(system, young).cleared_at is None
@@ -107,7 +105,7 @@ def test_clearing_goes_part_by_part_the_files_last(system: System, monkeypatch: 
     parts = []
     while (part := scenes.write(system, expiry.clear)) is not None:
         parts.append((part.rows, len(part.storage_keys)))
-    assert parts == [(5, 0), (5, 0), (5, 0), (1, 0), (0, 2)]
+    assert parts == [(5, 0), (5, 0), (5, 0), (5, 0), (0, 2)]  # 12 points, 5 buckets, 3 target rows
     assert scenes.job(system, job_id).cleared_at is not None
 
 
