@@ -69,11 +69,10 @@ def main() -> None:
 
 
 def _listen(stop: threading.Event) -> None:
-    """Wait for the word to stop; where the worker itself is gone, nobody can use a result: leave at once."""
-    told = sys.stdin.readline()
-    stop.set()
-    if not told:
-        os._exit(1)
+    """Wait for the word to stop; once the worker itself is gone, before or after it, nobody can use a result: leave."""
+    for _ in sys.stdin:
+        stop.set()
+    os._exit(1)
 
 
 @dataclass(frozen=True, kw_only=True)
