@@ -84,6 +84,19 @@ def test_every_form_of_the_result_agrees(run: tuple[Job, list[dict[str, Any]]]) 
     assert job.metrics()["loss"]["step"][-1] == 200
 
 
+def test_a_checkpoint_gives_the_weights_before_the_budget_and_the_refit(run: tuple[Job, list[dict[str, Any]]]) -> None:
+    job, _ = run
+    newest = job.checkpoints()[0]
+    weights = job.weights(checkpoint="latest")
+    assert (newest["epoch"], weights.shape, weights.dtype.str) == (200, (60,), "<f8")
+    assert not np.array_equal(weights, job.weights())
+    assert np.array_equal(job.weights(checkpoint=newest["id"]), weights)
+    active = [line.split(",") for line in job.weights_csv(checkpoint="latest").splitlines()[1:]]
+    assert [float(weight) for _, weight in active] == weights[weights > 0].tolist()
+    matrix = SOLVED.problem.matrix
+    np.testing.assert_allclose(job.predict(matrix, checkpoint="latest"), matrix @ weights, rtol=1e-12)
+
+
 def test_all_pages_of_targets_are_read(door: Door, client: Client) -> None:
     job = client.submit(door.listed_problem())
     rows = [target_row(index) for index in range(2100)]
