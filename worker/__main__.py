@@ -9,7 +9,7 @@ from service.logging import configure
 from service.settings import Settings
 from worker.app import run
 from worker.card import CardMissing, CardTaken
-from worker.devices import CannotStart, on_its_device, queues_of
+from worker.devices import CannotStart, check, on_its_device, queues_of
 from worker.identity import identity
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     configure(settings, process="worker", worker=worker.id)
     _close_standard_output()
     try:
+        check(settings)
         check_start(settings.database, settings.migration_wait_seconds)
         with on_its_device(settings) as usable:
             sys.exit(run(usable, replace(worker, queues=queues_of(usable), device=usable.worker_device)))

@@ -32,11 +32,10 @@ def is_card(device: str) -> bool:
 
 @contextmanager
 def on_its_device(settings: Settings) -> Iterator[Settings]:
-    """Give the settings once they are sound and their card is this worker's, and is there.
+    """Give settings that were checked, once their card is this worker's and is there.
 
     A worker of both queues whose card is missing serves the CPU alone.
     """
-    check(settings)
     if not is_card(settings.worker_device):
         yield settings
         return
