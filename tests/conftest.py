@@ -12,6 +12,8 @@ from service.db.session import Database
 from service.settings import Settings
 from service.system import System
 from service.tables import Base
+from tests.buckets import Bucket
+from tests.lines import Line
 from tests.servers import postgres_server, redis_server, s3_server
 from tests.services import quick_settings
 
@@ -38,6 +40,20 @@ def s3_url() -> Iterator[str]:
         changed.setenv("AWS_ACCESS_KEY_ID", os.environ.get("AWS_ACCESS_KEY_ID", "somebody"))
         changed.setenv("AWS_SECRET_ACCESS_KEY", os.environ.get("AWS_SECRET_ACCESS_KEY", "something"))
         yield url
+
+
+@pytest.fixture
+def bucket(s3_url: str) -> Bucket:
+    """An empty bucket."""
+    return Bucket(s3_url)
+
+
+@pytest.fixture
+def line(s3_url: str) -> Iterator[Line]:
+    """A line to its server."""
+    laid = Line(s3_url)
+    yield laid
+    laid.end()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

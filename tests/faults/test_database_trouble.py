@@ -67,6 +67,7 @@ def test_a_job_outlives_a_database_that_is_stopped_and_comes_back(on_own_postgre
         reply = door.http.get(f"/v1/jobs/{job_id}")
         until(lambda: worker.log.read_text().count("_failed") > 2)
         server.start()
+        system.database.dispose()  # this process has connections to the server that died
         until(lambda: has_succeeded(system, job_id))
         assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
         assert int(reply.headers["Retry-After"]) > 0
@@ -87,6 +88,7 @@ def test_a_lease_that_runs_out_while_the_database_is_away_is_another_attempt(
             until(lambda: "lease_lost" in worker.log.read_text())
             until(lambda: runs.is_gone(engine))
         server.start()
+        system.database.dispose()
         until(lambda: has_succeeded(system, job_id))
     assert scenes.job(system, job_id).attempt == 2
     assert_undisturbed(system, job_id)

@@ -23,8 +23,8 @@ from tests.service.jobs.waiting import until
 from tests.worker import runs
 
 OF_A_WORKER = (  # the claim, a report, the end
-    "commit@execute#1:before",
-    "commit@execute#1:after",
+    "commit@_execute#1:before",
+    "commit@_execute#1:after",
     "commit@_report#1:before",
     "commit@_report#1:after",
     "commit@_finish#1:before",

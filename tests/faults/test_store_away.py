@@ -25,20 +25,6 @@ BACK: dict[Callable[[Line], None], Callable[[Line], None]] = {Line.cut: Line.joi
 
 
 @pytest.fixture
-def bucket(s3_url: str) -> Bucket:
-    """An empty bucket."""
-    return Bucket(s3_url)
-
-
-@pytest.fixture
-def line(s3_url: str) -> Iterator[Line]:
-    """A line to its server."""
-    laid = Line(s3_url)
-    yield laid
-    laid.end()
-
-
-@pytest.fixture
 def far(settings: Settings, bucket: Bucket, line: Line) -> Settings:
     """Settings with the bucket at the end of the line."""
     return bucket.settings(settings, line.url, storage_timeout_seconds=1)

@@ -25,12 +25,6 @@ def folder(tmp_path: Path) -> Opened:
 
 
 @pytest.fixture
-def bucket(s3_url: str) -> Bucket:
-    """An empty bucket."""
-    return Bucket(s3_url)
-
-
-@pytest.fixture
 def in_bucket(tmp_path: Path, bucket: Bucket) -> Opened:
     """The store in that bucket."""
     return Opened(store=bucket.store(tmp_path / "scratch"), open=lambda: bucket.store(tmp_path / "other-scratch"))

@@ -28,14 +28,6 @@ MANY = 2**25 + 1  # five parts
 
 
 @pytest.fixture
-def line(s3_url: str) -> Iterator[Line]:
-    """A line to the server."""
-    laid = Line(s3_url)
-    yield laid
-    laid.end()
-
-
-@pytest.fixture
 def at_the_end_of_the_line(line: Line, bucket: Bucket, tmp_path: Path) -> Store:
     """The store, reached by that line; it may be silent for a second."""
     settings = bucket.settings(Settings(data_dir=tmp_path / "data"), line.url, storage_timeout_seconds=1)
