@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test bench bench-full quality load chaos docs format clean
+.PHONY: help install demo up check test bench bench-full quality load chaos chaos-compose docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -65,6 +65,9 @@ load: $(STAMP) ## the API under load: rate against latency with 10,000 jobs, lon
 
 chaos: $(STAMP) ## five minutes of killing on each deployment: every job ends once, with the right result
 	$(BIN)/python benchmarks/chaos.py
+
+chaos-compose: $(STAMP) ## the same on the compose stack, and restarts of each service; wants Docker and root
+	$(BIN)/python benchmarks/chaos_compose.py
 
 $(BENCH_STAMP): $(STAMP)
 	@$(MAKE) --no-print-directory --always-make EXTRA=bench install

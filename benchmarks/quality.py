@@ -335,7 +335,7 @@ def _state_rows() -> Iterable[str]:
     errors = (matrix @ found.weights - targets) / np.maximum(np.abs(targets), 1)
     mean, l2, size = float(np.abs(errors).mean()), float(np.mean(errors**2)), found.summary["effective_sample_size"]
     named = sum(finding.code == "ratio_conflict" for finding in found.findings)
-    where = f"us_states_2022, {STATES_SETTINGS}"
+    where = "us_states_2022, " + ", ".join(f"`{name}` {value:,}" for name, value in STATES_SETTINGS.items())
     rows: list[tuple[str, str, str, bool]] = [
         ("units", "20,000", f"{found.summary['n_active']:,}", found.summary["n_active"] == 20_000),
         ("mean error", "<= 0.60 %", f"{mean:.3%}", mean <= 0.006),

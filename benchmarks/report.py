@@ -9,14 +9,15 @@ from pathlib import Path
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def keep(name: str, title: str, body: str) -> None:
+def keep(name: str, title: str, body: str, *, folder: Path = RESULTS) -> None:
     """Print `body` (Markdown) and write it under `title` with the machine and the date."""
     text = f"# {title}\n\n{machine()}\n\n{body}"
     sys.stdout.write(f"{text}\n")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def machine() -> str:

@@ -32,8 +32,8 @@ class Ledger:
 class Clients:
     """Threads that submit and look on until they are told to end."""
 
-    def __init__(self, urls: list[str], bodies: list[dict[str, Any]], over_seconds: float) -> None:
-        self.ledger = Ledger()
+    def __init__(self, urls: list[str], bodies: list[dict[str, Any]], over_seconds: float, name: str = "storm") -> None:
+        self.ledger, self._name = Ledger(), name
         self._urls, self._bodies, self._pause = urls, bodies, over_seconds / len(bodies)
         self._over = threading.Event()
         self._submitting = threading.Thread(target=self._submit_all, name="submitting")
@@ -57,7 +57,7 @@ class Clients:
 
     def _submit_all(self) -> None:
         for number, body in enumerate(self._bodies):
-            self._submit(f"storm-{number}", body)
+            self._submit(f"{self._name}-{number}", body)
             self._over.wait(self._pause)
 
     def _submit(self, key: str, body: dict[str, Any]) -> None:

@@ -1,12 +1,13 @@
-"""A whole deployment in real processes, each started again when it dies, as the runtime of containers does it."""
+"""What a storm passes over: a whole deployment in real processes, each started again when it dies."""
 
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -15,9 +16,8 @@ from service.processes import end, spawn
 from service.settings import Settings
 from service.system import System
 from tests.chaos.databases import DatabaseServer, database_server
-from tests.faults.processes import Broker
+from tests.faults.processes import Broker as OwnBroker
 from tests.services import MARK, new_mark
-from tests.worker.runs import engine_of
 
 QUICK = {  # the same rules on a shorter clock; the defaults: `docs/settings.md`
     "lease_seconds": 4.0,
@@ -33,9 +33,48 @@ QUICK = {  # the same rules on a shorter clock; the defaults: `docs/settings.md`
 _STOP_SECONDS = 60
 
 
+class Part(Protocol):
+    """A program of a deployment that comes back when it dies."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a report."""
+        ...
+
+    @property
+    def starts(self) -> int:
+        """How often it was started."""
+        ...
+
+    @property
+    def process(self) -> psutil.Process:
+        """The process, to be stopped or killed; `psutil.NoSuchProcess` where there is none just now."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Start it again where it has ended and nobody else does."""
+        ...
+
+
+class Broker(Protocol):
+    """A broker that can die and forget."""
+
+    def kill(self) -> None:
+        """Kill it."""
+        ...
+
+    def start(self) -> None:
+        """Start it again where nobody else does."""
+        ...
+
+    def forget_everything(self) -> None:
+        """Lose all messages."""
+        ...
+
+
 @dataclass(kw_only=True)
-class Part:
-    """One process that is kept alive."""
+class OwnPart:
+    """One process of ours."""
 
     name: str
     command: list[str]
@@ -65,12 +104,9 @@ class Part:
     @property
     def process(self) -> psutil.Process:
         """The process, to be stopped or killed."""
+        if self.popen.poll() is not None:
+            raise psutil.NoSuchProcess(self.popen.pid)
         return psutil.Process(self.popen.pid)
-
-    @property
-    def engine(self) -> psutil.Process | None:
-        """The engine of a worker, where one runs."""
-        return None if self.popen.poll() is not None else engine_of(self.process)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +115,11 @@ class Deployment:
 
     mark: str
     urls: list[str]
-    apis: list[Part]
-    workers: list[Part]
+    apis: Sequence[Part]
+    workers: Sequence[Part]
     broker: Broker
     database: DatabaseServer
     system: System
-    folder: Path
 
     @property
     def parts(self) -> list[Part]:
@@ -96,10 +131,6 @@ class Deployment:
         for part in self.parts:
             part.keep_alive()
 
-    def logs(self) -> str:
-        """Give all that was logged."""
-        return "\n".join(part.log.read_text(errors="replace") for part in self.parts)
-
 
 @contextmanager
 def deployment(kind: str, folder: Path, *, workers: int = 3, apis: int = 2) -> Iterator[Deployment]:
@@ -107,7 +138,7 @@ def deployment(kind: str, folder: Path, *, workers: int = 3, apis: int = 2) -> I
     with ExitStack() as stack:
         database = stack.enter_context(database_server(kind, folder))
         upgrade(database.url)
-        broker = Broker(folder / "broker")
+        broker = OwnBroker(folder / "broker")
         stack.callback(lambda: end(broker.process, 10))
         settings = Settings(data_dir=folder, database_url=database.url, broker_url=broker.url).model_copy(update=QUICK)
         system = System.open(settings)
@@ -115,20 +146,20 @@ def deployment(kind: str, folder: Path, *, workers: int = 3, apis: int = 2) -> I
         mark = new_mark()
         environment = {**settings.environment(), MARK: mark}
         listeners = [stack.enter_context(_listener()) for _ in range(apis)]
-        made = Deployment(
+        own_apis = [_api(number, listener, folder, environment) for number, listener in enumerate(listeners)]
+        own_workers = [_worker(number, folder, environment) for number in range(workers)]
+        for part in [*own_apis, *own_workers]:
+            part.start()
+            stack.callback(part.stop)
+        yield Deployment(
             mark=mark,
             urls=[f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners],
-            apis=[_api(number, listener, folder, environment) for number, listener in enumerate(listeners)],
-            workers=[_worker(number, folder, environment) for number in range(workers)],
+            apis=own_apis,
+            workers=own_workers,
             broker=broker,
             database=database,
             system=system,
-            folder=folder,
         )
-        for part in made.parts:
-            part.start()
-            stack.callback(part.stop)
-        yield made
 
 
 def _listener() -> socket.socket:
@@ -138,14 +169,14 @@ def _listener() -> socket.socket:
     return listener
 
 
-def _api(number: int, listener: socket.socket, folder: Path, environment: dict[str, str]) -> Part:
+def _api(number: int, listener: socket.socket, folder: Path, environment: dict[str, str]) -> OwnPart:
     handle = listener.fileno()
     command = [sys.executable, "-m", "service.api.serve", str(handle)]
     name = f"api-{number}"
-    return Part(name=name, command=command, log=folder / f"{name}.log", environment=environment, pass_fds=(handle,))
+    return OwnPart(name=name, command=command, log=folder / f"{name}.log", environment=environment, pass_fds=(handle,))
 
 
-def _worker(number: int, folder: Path, environment: dict[str, str]) -> Part:
+def _worker(number: int, folder: Path, environment: dict[str, str]) -> OwnPart:
     name = f"worker-{number}"
     command = [sys.executable, "-m", "worker"]
-    return Part(name=name, command=command, log=folder / f"{name}.log", environment=environment)
+    return OwnPart(name=name, command=command, log=folder / f"{name}.log", environment=environment)

@@ -8,7 +8,8 @@ from random import Random
 import psutil
 
 from tests.chaos.databases import Repair
-from tests.chaos.deployment import QUICK, Deployment
+from tests.chaos.deployment import QUICK, Deployment, Part
+from tests.worker.runs import engine_of
 
 LEASE = QUICK["lease_seconds"]
 
@@ -26,24 +27,31 @@ Fault = Callable[[Deployment, Random], Struck | None]
 
 def kill_a_worker(on: Deployment, dice: Random) -> Struck | None:
     """Kill -9 a worker; its engine must end by itself."""
-    return _killed(dice.choice(on.workers).popen.pid)
+    return _killed(dice.choice(on.workers))
 
 
 def kill_an_engine(on: Deployment, dice: Random) -> Struck | None:
     """Kill -9 the process that computes."""
-    engine = _an_engine(on, dice)
-    return None if engine is None else _killed(engine.pid)
+    with suppress(psutil.NoSuchProcess):
+        if (engine := _an_engine(on, dice)) is not None:
+            engine.kill()
+    return None
 
 
 def freeze_a_worker(on: Deployment, dice: Random) -> Struck | None:
     """Stop a worker for less or more than its lease, and let it go on."""
-    return _freeze(dice.choice(on.workers).process, dice.uniform(0.3, 2.5) * LEASE)
+    seconds = dice.uniform(0.3, 2.5) * LEASE
+    with suppress(psutil.NoSuchProcess):
+        return _frozen(dice.choice(on.workers).process, seconds)
+    return None
 
 
 def freeze_an_engine(on: Deployment, dice: Random) -> Struck | None:
     """Stop the process that computes for a while."""
-    engine = _an_engine(on, dice)
-    return None if engine is None else _freeze(engine, dice.uniform(0.2, 1.5) * LEASE)
+    with suppress(psutil.NoSuchProcess):
+        if (engine := _an_engine(on, dice)) is not None:
+            return _frozen(engine, dice.uniform(0.2, 1.5) * LEASE)
+    return None
 
 
 def drain_a_worker(on: Deployment, dice: Random) -> Struck | None:
@@ -55,7 +63,7 @@ def drain_a_worker(on: Deployment, dice: Random) -> Struck | None:
 
 def kill_an_api(on: Deployment, dice: Random) -> Struck | None:
     """Kill -9 an API."""
-    return _killed(dice.choice(on.apis).popen.pid)
+    return _killed(dice.choice(on.apis))
 
 
 def restart_the_broker(on: Deployment, dice: Random) -> Struck | None:
@@ -95,23 +103,24 @@ FAULTS: dict[Fault, str] = {  # and what of there is only one: no second fault b
 
 
 def _an_engine(on: Deployment, dice: Random) -> psutil.Process | None:
-    with suppress(psutil.Error):
-        engines = [engine for worker in on.workers if (engine := worker.engine) is not None]
-        return dice.choice(engines) if engines else None
-    return None
+    engines = [engine for worker in on.workers if (engine := _engine_of(worker)) is not None]
+    return dice.choice(engines) if engines else None
 
 
-def _killed(pid: int) -> Struck | None:
+def _engine_of(worker: Part) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).kill()
+        return engine_of(worker.process)
     return None
 
 
-def _freeze(process: psutil.Process, seconds: float) -> Struck | None:
-    try:
-        process.suspend()
-    except psutil.NoSuchProcess:
-        return None
+def _killed(part: Part) -> Struck | None:
+    with suppress(psutil.NoSuchProcess):
+        part.process.kill()
+    return None
+
+
+def _frozen(process: psutil.Process, seconds: float) -> Struck:
+    process.suspend()
     return Struck(seconds=seconds, repair=lambda: _resume(process))
 
 

@@ -21,7 +21,7 @@ from tests.worker import runs
 _CLEARING_SECONDS = 60.0
 _ENDS = {status.value for status in TERMINAL}
 
-Undisturbed = Callable[[int], CalibrationResult]
+Undisturbed = Callable[[Job], CalibrationResult]
 
 
 def broken_laws(on: Deployment, promised: Mapping[str, str], undisturbed: Undisturbed) -> list[str]:
@@ -31,7 +31,7 @@ def broken_laws(on: Deployment, promised: Mapping[str, str], undisturbed: Undist
         jobs = list(session.scalars(select(Job).order_by(Job.id)))
     return [
         *_promises_broken(jobs, promised),
-        *(breach for job in jobs for breach in _breaches(system, job, undisturbed(job.seed))),
+        *(breach for job in jobs for breach in _breaches(system, job, undisturbed(job))),
         *_litter(system),
     ]
 

@@ -11,13 +11,12 @@ from typing import Any
 from sqlalchemy import select
 
 from l0core.calibration.result import CalibrationResult
-from service.auth.guard import ANONYMOUS_TENANT
+from service.client import Client
 from service.jobs.models import Job
 from tests.chaos.clients import Clients, Ledger
 from tests.chaos.deployment import Deployment, deployment
 from tests.chaos.faults import FAULTS, Struck
 from tests.chaos.laws import broken_laws
-from tests.service.jobs import scenes
 from tests.service.jobs.waiting import until
 from tests.services import wait_for_none
 from tests.worker import runs
@@ -64,32 +63,53 @@ def storm(kind: str, folder: Path, *, jobs: int, seconds: float, seed: int, ever
     """Let a storm pass over a deployment of its own, and examine what it has left."""
     report = Report(kind=kind, seed=seed, seconds=seconds)
     with deployment(kind, folder) as on:
-        problem_id = scenes.keep_problem(on.system, runs.PROBLEM, tenant=ANONYMOUS_TENANT)
-        clients = Clients(on.urls, [_body(problem_id, number) for number in range(jobs)], seconds * 0.7)
-        report.ledger = clients.ledger
-        clients.start()
-        try:
-            _strike(on, Random(seed), seconds, every, report.struck)
-            _calm(on, clients, report)
-        finally:
-            clients.stop()
-        report.starts = {part.name: part.starts for part in on.parts}
-        report.broken = [*report.ledger.breaches, *broken_laws(on, report.ledger.promised, undisturbed)]
+        pass_over(on, report, jobs=jobs, every=every)
     report.broken += [f"still runs: {command}" for command in wait_for_none(on.mark)]
     return report
 
 
-@cache
-def undisturbed(seed: int) -> CalibrationResult:
+def pass_over(on: Deployment, report: Report, *, jobs: int, every: float) -> None:
+    """Let a storm pass over a deployment; `report` tells how long and from which seed, and is filled in."""
+    problem_id = upload(on)
+    clients = Clients(on.urls, [body(problem_id, number) for number in range(jobs)], report.seconds * 0.7)
+    report.ledger = clients.ledger
+    clients.start()
+    try:
+        _strike(on, Random(report.seed), report.seconds, every, report.struck)
+        _calm(on, clients, report)
+    finally:
+        clients.stop()
+    report.starts = {part.name: part.starts for part in on.parts}
+    report.broken = [*report.ledger.breaches, *broken_laws(on, report.ledger.promised, undisturbed)]
+
+
+def undisturbed(job: Job) -> CalibrationResult:
     """Give the result of a job of a storm where nothing came in between."""
-    return runs.undisturbed(EPOCHS, seed, LOG_EVERY)
+    return _undisturbed(job.hyperparameters["epochs"], job.seed)
 
 
-def _body(problem_id: str, number: int) -> dict[str, Any]:
+@cache
+def _undisturbed(epochs: int, seed: int) -> CalibrationResult:
+    return runs.undisturbed(epochs, seed, LOG_EVERY)
+
+
+def upload(on: Deployment) -> str:
+    """Register the problem of all jobs of a storm; gives its id."""
+    given = runs.PROBLEM
+    with Client(on.urls[0]) as client:
+        made = client.problem(
+            given.matrix, given.targets, initial_weights=given.design_weights, target_names=given.names
+        )
+    assert made["sha256"] == given.sha256
+    return str(made["id"])
+
+
+def body(problem_id: str, number: int, epochs: int = EPOCHS) -> dict[str, Any]:
+    """Give what a client asks for in a storm."""
     return {
         "kind": "calibration",
         "problem_id": problem_id,
-        "hyperparameters": runs.DRAWN | {"epochs": EPOCHS},
+        "hyperparameters": runs.DRAWN | {"epochs": epochs},
         "seed": number % SEEDS,
         "device": "cpu",
         "max_attempts": _MOST_ATTEMPTS,
@@ -128,7 +148,7 @@ def _repaired(due: list[tuple[float, str, Struck]], now: float) -> list[tuple[fl
 def _calm(on: Deployment, clients: Clients, report: Report) -> None:
     """Wait until every promised job has ended and what was left behind is cleared away."""
     began = time.monotonic()
-    until(lambda: _kept_alive(on) and clients.have_submitted and _all_ended(on), CALM_SECONDS)
+    until(lambda: _kept_alive(on) and clients.have_submitted and all_ended(on), CALM_SECONDS)
     report.calm_after = time.monotonic() - began
     with on.system.database.reading() as session:
         report.attempts = list(session.scalars(select(Job.attempt)))
@@ -139,6 +159,7 @@ def _kept_alive(on: Deployment) -> bool:
     return True
 
 
-def _all_ended(on: Deployment) -> bool:
+def all_ended(on: Deployment) -> bool:
+    """Say whether every job of the table has ended."""
     with on.system.database.reading() as session:
         return session.scalar(select(Job.id).where(Job.finished_at.is_(None)).limit(1)) is None
