@@ -23,7 +23,7 @@ from tests.chaos.upkeep import EPOCHS, JOBS, Seen, upkeep
 from tests.services import wait_for_none
 
 TITLE = "The compose stack, killed and restarted"
-TELL = f"""Written by `make chaos-compose`. 3 workers, 2 APIs, PostgreSQL, Redis: the containers of `docker-compose.yml`.
+TELL = f"""By `make chaos-compose`. 3 workers, 2 APIs, PostgreSQL, Redis, all in the containers of `docker-compose.yml`.
 
 ## Day by day
 

@@ -14,6 +14,7 @@ from service.api import errors
 from service.api.dependencies import check_address, check_host
 from service.api.exposition import Watchtower
 from service.api.instruments import Instruments, Measured
+from service.api.listing import JobLists
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
 from service.api.reading import JobReader
 from service.api.routes import (
@@ -87,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()
     app.state.reader = JobReader(system.database)
+    app.state.lists = JobLists(system.database)
     errors.install(app)
     for module in _ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Path, Query, Request
 
+from service.api.listing import JobLists
 from service.api.reading import JobReader
 from service.api.sound_json import is_storable, json_pointer, refusal
 from service.auth.guard import ANONYMOUS_TENANT
@@ -65,6 +66,12 @@ def reader_of(request: Request) -> JobReader:
     """Give the reader of jobs; a call, since a dependency more costs each request a twentieth of a millisecond."""
     reader: JobReader = request.app.state.reader
     return reader
+
+
+def lists_of(request: Request) -> JobLists:
+    """Give the lists of jobs."""
+    lists: JobLists = request.app.state.lists
+    return lists
 
 
 TheSystem = Annotated[System, Depends(_system)]

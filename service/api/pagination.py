@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Response
+from pydantic_core import to_json
 
 from service.api import sound_json
+from service.api.responses import Json
 from service.errors import Unprocessable
 
 LARGEST_INTEGER = 2**63 - 1  # of a database
@@ -20,6 +22,14 @@ def page(rows: Sequence[Any], limit: int, next_place: Any) -> dict[str, Any]:
     """Give `limit` of the rows (one more was asked for) and the cursor after them; `next_place` tells its content."""
     more = len(rows) > limit
     return {"data": list(rows[:limit]), "next_cursor": encode(next_place) if more else None, "has_more": more}
+
+
+def json_page(texts: Sequence[bytes], more_after: Any | None) -> Response:
+    """Give a page whose rows are JSON already; `more_after` is the content of its cursor where there is more."""
+    rest = to_json(
+        {"next_cursor": None if more_after is None else encode(more_after), "has_more": more_after is not None}
+    )
+    return Response(b'{"data":[' + b",".join(texts) + b"]," + rest[1:], media_type=Json.media_type)
 
 
 def encode(place: Any) -> str:

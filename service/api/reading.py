@@ -1,23 +1,21 @@
-"""Jobs by their ids, read together: who asks while one question to SQL is on its way shares the next one.
+"""Jobs by their ids and their events, read `together` with what others ask; waiting is next door, in `watching`."""
 
-A single client waits no longer than for a read of his own; many at once cost one thread and one statement, so that
-polling grows cheaper a request the more of it there is. Every answer is read after it was asked for. Waiting is next
-door, in `watching`.
-"""
-
-import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
-from starlette.concurrency import run_in_threadpool
-
+from service.api.together import Together
 from service.api.watching import Watcher
 from service.db.session import Database
 from service.errors import NotFound
 from service.jobs import repository, traces
 from service.jobs.models import Event, Job
 
-_Answer = asyncio.Future[Job | None]
+
+class _Page(NamedTuple):
+    job_id: str
+    after: int
+    limit: int
 
 
 class JobReader:
@@ -26,16 +24,12 @@ class JobReader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watcher = Watcher(database)
-        self._asked: dict[str, _Answer] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._jobs = Together[str, Job](self._read)
+        self._pages = Together[_Page, list[Event]](self._events)
 
     async def job(self, tenant: str, job_id: str) -> Job:
         """Give the tenant's job as it is now, to be looked at only; NotFound where there is none."""
-        answer = self._asked.get(job_id)
-        if answer is None:
-            answer = self._asked[job_id] = asyncio.get_running_loop().create_future()
-            self._start()
-        job = await asyncio.shield(answer)  # who leaves does not take it from the others
+        job = await self._jobs.ask(job_id)
         if job is None or job.tenant != tenant:
             raise NotFound(f"there is no job '{job_id}'")
         return job
@@ -56,33 +50,12 @@ class JobReader:
 
     async def events(self, job: Job, after: int, limit: int) -> list[Event]:
         """Give up to `limit` of the job's events numbered above `after`."""
-        return await run_in_threadpool(self._events, job.id, after, limit)
-
-    def _events(self, job_id: str, after: int, limit: int) -> list[Event]:
-        with self._database.reading() as session:
-            return traces.events_after(session, job_id, after, limit)
-
-    def _start(self) -> None:
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read_on())
-
-    async def _read_on(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked, {}
-            try:
-                found = await asyncio.to_thread(self._read, list(asked))
-            except Exception as error:  # noqa: BLE001 - it is raised again where the job was asked for
-                _refuse(asked, error)
-            else:
-                for job_id, answer in asked.items():
-                    answer.set_result(found.get(job_id))
+        return await self._pages.ask(_Page(job.id, after, limit)) or []
 
     def _read(self, job_ids: list[str]) -> dict[str, Job]:
         with self._database.reading() as session:
             return {job.id: job for job in repository.jobs_by_id(session, job_ids)}
 
-
-def _refuse(asked: dict[str, _Answer], error: Exception) -> None:
-    for answer in asked.values():
-        answer.set_exception(error)
-        answer.exception()  # looked at, should all who asked have left
+    def _events(self, pages: list[_Page]) -> dict[_Page, list[Event]]:
+        with self._database.reading() as session:
+            return {page: traces.events_after(session, *page) for page in pages}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,8 +32,17 @@ Values = Mapping[str, Any]
 _LATER = {"version": Job.version + 1}
 _IDS_A_STATEMENT = 1000
 _JOBS_BY_ID = select(Job).where(Job.id.in_(bindparam("ids", expanding=True)))
-_MOVES = select(Job.id, Job.version, Job.last_event).where(Job.id.in_(bindparam("ids", expanding=True)))
+_LOOKS = select(Job.id, Job.version, Job.last_event)
+_MOVES = _LOOKS.where(Job.id.in_(bindparam("ids", expanding=True)))
 _A_MOMENT = 1e-3  # seconds; a lease that ends this long ago has ended by any clock resolution
+
+
+class Look(NamedTuple):
+    """A job, and its `moves` when it was looked at."""
+
+    id: str
+    version: int
+    last_event: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +97,12 @@ def _batches(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (job_ids[start : start + _IDS_A_STATEMENT] for start in range(0, len(job_ids), _IDS_A_STATEMENT))
 
 
-def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Job]:
+def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Look]:
     """Give up to `limit` jobs of a tenant, newest first, older than the job `before`."""
-    query = select(Job).where(Job.tenant == tenant, *(getattr(Job, name) == value for name, value in filters.items()))
+    query = _LOOKS.where(Job.tenant == tenant, *(getattr(Job, name) == value for name, value in filters.items()))
     if before is not None:
         query = query.where(Job.id < before)
-    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+    return [Look(*row) for row in session.execute(query.order_by(Job.id.desc()).limit(limit))]
 
 
 def job_of_key(session: Session, tenant: str, key: str) -> IdempotencyKey | None:

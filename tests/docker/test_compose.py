@@ -95,6 +95,13 @@ def test_the_files_stand_on_the_shared_volume(name: str) -> None:
     assert f"files:{environment(name)['L0_STORAGE_DIR']}" in service(name)["volumes"]
 
 
+@pytest.mark.parametrize("name", WORKERS)
+def test_compiled_kernels_outlive_a_container(name: str) -> None:
+    (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", "\n".join(lines_of("worker")))
+    assert f"kernels:{folder}" in service(name)["volumes"]
+    assert "kernels" in COMPOSE["volumes"]
+
+
 def test_the_api_image_has_no_engine() -> None:
     assert extras_of("api") == extras_behind("service")
     assert "engine" not in extras_of("api")

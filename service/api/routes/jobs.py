@@ -6,12 +6,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheJob, TheSystem, reader_of
-from service.api.pagination import Cursor, Limit, bad_cursor, decode, page
+from service.api.dependencies import JobId, Tenant, TheJob, TheSystem, lists_of, reader_of
+from service.api.pagination import Cursor, Limit, bad_cursor, decode, json_page
 from service.api.preconditions import is_known
 from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
-from service.jobs import lifecycle, repository, submission
+from service.jobs import lifecycle, submission
 from service.jobs.models import Job
 from service.jobs.states import Status
 from service.jobs.values import JobRequest
@@ -72,7 +72,7 @@ async def get_job(
 
 @router.get("", response_model=dict[str, Any])
 def list_jobs(
-    system: TheSystem,
+    request: Request,
     tenant: Tenant,
     status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[str | None, Query(max_length=64, description="Only jobs of this kind.")] = None,
@@ -82,11 +82,8 @@ def list_jobs(
     """Give jobs, newest first."""
     asked = {"status": status.value if status else None, "kind": kind}
     filters = {name: value for name, value in asked.items() if value is not None}
-    before = _place(cursor) if cursor else None
-    with system.database.reading() as session:
-        rows = repository.jobs_page(session, tenant, filters=filters, before=before, limit=limit + 1)
-    next_place = rows[limit - 1].id if len(rows) > limit else None
-    return Json(page([job_view(job) for job in rows], limit, next_place))
+    listed = lists_of(request).page(tenant, filters=filters, before=_place(cursor) if cursor else None, limit=limit)
+    return json_page(listed.texts, listed.more_after)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses={200: {"description": "It was cancelled before."}})

@@ -8,9 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.reading import JobReader
 from service.auth.guard import ANONYMOUS_TENANT
-from service.jobs import lifecycle
+from service.jobs import lifecycle, traces
 from service.jobs.models import Event
 from service.jobs.values import Batch, EventNote
 from tests.service.api.door import Door, refused
@@ -68,7 +67,7 @@ def test_waiting_ends_with_the_next_event(door: Door, problem_id: str) -> None:
 
 def test_an_end_while_events_are_read_is_not_missed(inside: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     job = inside.job(inside.listed_problem())
-    read = JobReader._events
+    read = traces.events_after
 
     def read_then_cancel(*asked: Any) -> list[Event]:
         rows = read(*asked)
@@ -76,7 +75,7 @@ def test_an_end_while_events_are_read_is_not_missed(inside: Door, monkeypatch: p
             lifecycle.cancel(session, ANONYMOUS_TENANT, job["id"])
         return rows
 
-    monkeypatch.setattr(JobReader, "_events", read_then_cancel)
+    monkeypatch.setattr(traces, "events_after", read_then_cancel)
     page = _page(inside, job["links"]["events"], after=1, wait=25)
     assert [event["type"] for event in page["data"]] == ["cancelled"]
 
