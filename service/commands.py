@@ -35,11 +35,12 @@ def up(
     """
     with only_loading():
         from service.auth.guard import RefusedToStart
+        from service.children import StartFailed
         from service.db.revision import WrongRevision
         from service.embedded_broker import NoBroker
         from service.logging import configure
         from service.settings import Settings
-        from service.supervisor import StartFailed, Supervisor
+        from service.supervisor import Supervisor
 
     settings = Settings(data_dir=data, port=port, host=host)
     configure(settings, process="supervisor")
@@ -75,14 +76,12 @@ def demo(
 def api() -> None:
     """Run the API alone, on the address of L0_HOST and L0_PORT."""
     with only_loading():
-        from service.api.serve import serve
-        from service.auth.guard import RefusedToStart
-        from service.db.revision import WrongRevision
+        from service.api.serve import REFUSALS, run
         from service.settings import Settings
 
     try:
-        serve(Settings())
-    except (RefusedToStart, WrongRevision) as error:
+        run(Settings())
+    except REFUSALS as error:
         _fail(str(error))
 
 

@@ -42,6 +42,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    api_processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes of an API that answer on its socket; a second core wants a second.",
+    )
     allow_anonymous: bool = Field(
         default=False, description="Serve another address than loopback without API keys, on your own word."
     )

@@ -1,13 +1,10 @@
 """`l0 up`: broker, API and workers as child processes of one parent, restarted when they die, ended in order."""
 
 import fcntl
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -16,68 +13,14 @@ import redis
 
 from service import embedded_broker
 from service.auth.guard import check_start
+from service.children import Child, StartFailed, listen
 from service.db.revision import migrate
 from service.ending import Ended, Ending, told_by_signals
 from service.gpu import cards_seen, shared_out
-from service.logging import log
-from service.processes import end, spawn
 from service.settings import Settings
 
 _POLL_SECONDS = 0.05
 _START_SECONDS = 60.0
-_LONGEST_PAUSE = 10.0
-_STEADY_SECONDS = 30.0  # a child that lived this long is restarted at once
-
-
-class StartFailed(Exception):
-    """A part of the service did not come up."""
-
-
-@dataclass
-class Child:
-    """One kind of process to keep alive."""
-
-    name: str
-    command: list[str]
-    settings: Settings
-    log_folder: Path
-    stop_seconds: float
-    pass_fds: tuple[int, ...] = ()
-    process: "subprocess.Popen[bytes] | None" = None
-    started_at: float = 0.0
-    pause: float = 0.0
-    _restart_at: float = field(default=0.0, repr=False)
-
-    def start(self) -> None:
-        """Start the process; what it prints goes to its log."""
-        self.log_folder.mkdir(parents=True, exist_ok=True)
-        with (self.log_folder / f"{self.name}.log").open("ab") as output:
-            self.process = spawn(
-                self.command,
-                environment=self.settings.environment(),
-                stdout=output,
-                stderr=output,
-                pass_fds=self.pass_fds,
-            )
-        self.started_at = time.monotonic()
-
-    def keep_alive(self) -> None:
-        """Start the process again where it has died, at growing intervals where it dies at once."""
-        if self.process is None or self.process.poll() is None:
-            return
-        now = time.monotonic()
-        if not self._restart_at:
-            self.pause = 0.0 if now - self.started_at > _STEADY_SECONDS else min(2 * self.pause + 0.25, _LONGEST_PAUSE)
-            self._restart_at = now + self.pause
-            log.warning("child_died", name=self.name, code=self.process.returncode, restart_in=self.pause)
-        if now >= self._restart_at:
-            self._restart_at = 0.0
-            self.start()
-
-    def stop(self) -> None:
-        """End the process."""
-        if self.process is not None:
-            end(self.process, self.stop_seconds)
 
 
 class Supervisor:
@@ -86,7 +29,7 @@ class Supervisor:
     def __init__(self, settings: Settings, workers: int) -> None:
         check_start(settings)
         self._workers = workers
-        self._listener = _listen(settings)
+        self._listener = listen(settings)
         self._settings = settings.model_copy(update={"port": self._listener.getsockname()[1]})
         self._folder = settings.data_dir
         self._children: list[Child] = []
@@ -142,7 +85,7 @@ class Supervisor:
         worker = [sys.executable, "-m", "worker"]
         return [
             self._child("broker", broker, stop_seconds=10),
-            self._child("api", api, stop_seconds=5, pass_fds=(self._listener.fileno(),)),
+            self._child("api", api, stop_seconds=10, pass_fds=(self._listener.fileno(),)),
             *(
                 self._child(f"worker-{number}", worker, stop_seconds=self._settings.stop_seconds + 10, serves=serves)
                 for number, serves in enumerate(_serving(self._settings, self._workers), 1)
@@ -201,22 +144,6 @@ def _broker_answers(socket_path: Path) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Open the API's socket here, so that its address is known and outlives a restart of the API."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise StartFailed(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; try --port 0"
-        ) from error
-    listener.listen(512)
-    return listener
 
 
 @contextmanager

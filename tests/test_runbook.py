@@ -28,13 +28,12 @@ def told() -> dict[str, set[str]]:
     for family in (instruments.requests, instruments.seconds, instruments.body_bytes):
         family.labels(*["x"] * len(family._labelnames))
     snapshot = Snapshot(
-        publish_failures=0,
         census=Census(jobs={}, oldest_pending_seconds={}, leases_held=0, leases_expired=0, workers={}),
         totals=Totals(failures={}, attempts=0, epochs=0),
         waiting_ids={"cpu": 0, "gpu": 0},
         disks={"files": (1, 1)},
     )
-    text = (generate_latest(instruments.registry) + generate_latest(snapshot)).decode()
+    text = (instruments.told() + generate_latest(snapshot)).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {sample.name: set(sample.labels) for sample in samples}
 

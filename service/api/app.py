@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.system = system
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()
+    system.queue.note_failure = app.state.instruments.publish_failures.inc
     app.state.reader = JobReader(system.database)
     app.state.lists = JobLists(system.database)
     errors.install(app)

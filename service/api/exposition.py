@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import anyio
 from anyio import to_thread
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import make_url
@@ -36,7 +36,6 @@ _WATCHED_CODES = ("worker_lost", "engine_crashed", "out_of_memory", "storage_ful
 class Snapshot(Collector):
     """What could be counted; None where nobody answered in time."""
 
-    publish_failures: int
     census: Census | None = None
     totals: Totals | None = None
     waiting_ids: Mapping[str, int | None] = field(default_factory=dict)
@@ -52,8 +51,6 @@ class Snapshot(Collector):
         yield from _of_totals(self.totals) if self.totals else ()
         yield from _of_broker(self.waiting_ids)
         yield from _of_disks(self.disks)
-        text = "Ids this process could not send to the broker; each is sent again by a worker's round."
-        yield CounterMetricFamily("l0_publish_failures", text, value=self.publish_failures)
 
 
 class Watchtower:
@@ -71,7 +68,7 @@ class Watchtower:
 
     async def look(self) -> Snapshot:
         """Give what can be counted now."""
-        seen = Snapshot(publish_failures=self._system.queue.failures)
+        seen = Snapshot()
         with anyio.move_on_after(_PATIENCE_SECONDS):
             async with anyio.create_task_group() as together:
                 for look, one_at_a_time in self._looks:

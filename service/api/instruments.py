@@ -1,8 +1,10 @@
-"""What one API process counts of itself: requests, their latency, open streams. No label holds an id.
+"""What an API counts of itself: requests, their latency, open streams. No label holds an id.
 
-What all processes share is counted in SQL when somebody asks: see `exposition`.
+Where several processes serve on one socket they count in files of one folder, and each tells the sum. What all APIs
+share is counted in SQL when somebody asks: see `exposition`.
 """
 
+import os
 import time
 
 from prometheus_client import (
@@ -10,10 +12,11 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
-    Info,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +24,9 @@ from l0core.version import VERSION
 
 # Else each counter has a second series that says when it began. The package leaves this one function untyped.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+COUNTED_TOGETHER = "PROMETHEUS_MULTIPROC_DIR"  # names the folder; to be set before prometheus_client is imported
+_OF_THIS_PROCESS = CollectorRegistry()
+ProcessCollector(registry=_OF_THIS_PROCESS)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _STREAM = "text/event-stream"
@@ -28,15 +34,17 @@ _STATIC = "/static"
 
 
 class Instruments:
-    """The counters of one process, in a registry of their own."""
+    """The counters of an application, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        Info("l0_build", "Version of the service.", registry=self.registry).info({"version": VERSION})
+        build = Gauge(
+            "l0_build_info", "Version of the service.", ("version",), registry=self.registry, multiprocess_mode="max"
+        )
+        build.labels(VERSION).set(1)
         self.requests = Counter(
             "l0_http_requests",
-            "Requests answered by this process; route is the template, never an id.",
+            "Requests answered by this API; route is the template, never an id.",
             ("route", "method", "status"),
             registry=self.registry,
         )
@@ -49,13 +57,29 @@ class Instruments:
         )
         self.body_bytes = Counter(
             "l0_http_request_body_bytes",
-            "Bytes of request bodies this process has read; uploads are route /v1/uploads.",
+            "Bytes of request bodies this API has read; uploads are route /v1/uploads.",
             ("route",),
             registry=self.registry,
         )
         self.streams = Gauge(
-            "l0_event_streams", "Streams of server-sent events this process holds open.", registry=self.registry
+            "l0_event_streams",
+            "Streams of server-sent events this API holds open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
+        self.publish_failures = Counter(
+            "l0_publish_failures",
+            "Ids this API could not send to the broker; each is sent again by a worker's round.",
+            registry=self.registry,
+        )
+
+    def told(self) -> bytes:
+        """Give every number in Prometheus' text format; those named `process_` are of the process that is asked."""
+        registry = self.registry
+        if COUNTED_TOGETHER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + generate_latest(_OF_THIS_PROCESS)
 
 
 class Measured:

@@ -1,6 +1,6 @@
 """The broker: publishes `{job_id}` and nothing else. A message may be lost, repeated or late; SQL is the truth."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from celery import Celery
@@ -76,10 +76,10 @@ def celery_options() -> dict[str, Any]:
 
 
 class JobQueue:
-    """The sending side; `failures` counts the ids that could not be sent."""
+    """The sending side; `note_failure` is called for each id that could not be sent."""
 
     def __init__(self, settings: Settings) -> None:
-        self.failures = 0
+        self.note_failure: Callable[[], None] = lambda: None
         self._app = celery_app(settings)
         # A worker waits on its socket for ever; who sends must not.
         self._app.conf.broker_transport_options = {**_TRANSPORT, "socket_timeout": _SOCKET_SECONDS}
@@ -90,7 +90,7 @@ class JobQueue:
             where: Any = _queue(queue)  # Celery takes a Queue as well as a name; its types know only the name
             self._app.send_task(TASK_NAME, args=[job_id], queue=where, retry=False, expires=None)
         except _AWAY as error:
-            self.failures += 1
+            self.note_failure()
             log.warning("publish_failed", job_id=job_id, queue=queue, error=str(error))
             return False
         return True

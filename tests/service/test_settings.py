@@ -26,6 +26,7 @@ _OTHER: dict[str, Any] = {
     "storage_patience_seconds": 0.0,
     "host": "::1",
     "port": 0,
+    "api_processes": 3,
     "allow_anonymous": True,
     "max_upload_bytes": 7,
     "max_body_bytes": 2**20 + 1,

@@ -15,5 +15,5 @@ async def scrape(request: Request) -> Response:
     """Give every number in Prometheus' text format; also while the database is away."""
     instruments: Instruments = request.app.state.instruments
     watchtower: Watchtower = request.app.state.watchtower
-    text = generate_latest(instruments.registry) + generate_latest(await watchtower.look())
+    text = instruments.told() + generate_latest(await watchtower.look())
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
