@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from service.api.reading import JobReader
 from service.api.watching import Watcher
 from service.errors import NotFound
-from service.jobs import traces
+from service.jobs import repository, traces
 from service.jobs.models import Event, Job
 from service.system import System
 from tests.service.jobs import scenes
@@ -180,7 +180,7 @@ def test_a_read_that_fails_fails_for_all_who_asked_and_for_nobody_after(
     async def read() -> tuple[list[Any], Job]:
         reader = JobReader(system.database)
         with monkeypatch.context() as patch:
-            patch.setattr(JobReader, "_read", away)
+            patch.setattr(repository, "jobs_by_id", away)
             failed = await asyncio.gather(
                 *(reader.job(scenes.TENANT, job_id) for _ in range(3)), return_exceptions=True
             )
