@@ -6,11 +6,12 @@ every width. Points without buckets (a process of the version before wrote them)
 read one by one, and get their buckets with the next batch.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, func, literal, select, true, union_all
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
 from service.db.upsert import replacing, upsert
@@ -18,6 +19,7 @@ from service.jobs.models import Metric, MetricBucket
 
 WIDTHS = (8, 64, 512, 4096)
 _POINT = 1  # the width of a point itself
+_LAST_STEP = 2**63 - 1  # that a database can hold
 _MOST_SINGLE = 1_000_000  # points that are ever given one by one; more are never counted
 _COLUMNS = ("job_id", "key", "width", "bucket", "last_step", "last", "low", "high", "n")
 
@@ -40,15 +42,15 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Extent:
-    """What is asked of one curve: from its first point within to its last, in so many parts."""
+    """What is asked of a curve: from its first point within to its last, in so many parts, and from what."""
 
-    job_id: str
-    key: str
     low: int
     high: int
     from_step: int
-    to_step: int | None
+    to_step: int
     max_points: int
+    few: bool
+    has_buckets: bool
 
 
 def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:
@@ -127,32 +129,41 @@ def metric_keys(session: Session, job_id: str) -> list[str]:
     return list(session.scalars(select(names.c.key).where(names.c.key.is_not(None))))
 
 
-def curve(session: Session, job_id: str, key: str, *, from_step: int, to_step: int | None, max_points: int) -> Curve:
-    """Give a curve in at most `max_points` parts of equal width; point for point where no more points are there."""
-    mine = [Metric.job_id == job_id, Metric.key == key]
-    within = [*mine, Metric.step >= from_step, *([] if to_step is None else [Metric.step <= to_step])]
-    some = select(Metric.step).where(*within).limit(min(max_points, _MOST_SINGLE) + 1).subquery()
-    buckets = [MetricBucket.job_id == job_id, MetricBucket.key == key, MetricBucket.width == WIDTHS[-1]]
-    low, high, few, end, end_of_buckets, n = session.execute(
-        select(
-            _step(within, Metric.step.asc()),
-            _step(within, Metric.step.desc()),
-            select(func.count()).select_from(some).scalar_subquery(),
-            _step(mine, Metric.step.desc()),
-            select(func.max(MetricBucket.last_step)).where(*buckets).scalar_subquery(),
-            select(func.sum(MetricBucket.n)).where(*buckets).scalar_subquery(),
-        )
-    ).one()
-    has_buckets = end is not None and end == end_of_buckets
-    if not has_buckets:
-        n = session.scalar(select(func.count()).where(*mine))
-    if low is None:
-        return Curve(rows=[], n=int(n or 0))
-    asked = _Extent(
-        job_id=job_id, key=key, low=low, high=high, from_step=from_step, to_step=to_step, max_points=max_points
-    )
-    rows = _points(asked) if few <= max_points else _parts(asked, has_buckets=has_buckets)
-    return Curve(rows=[CurveRow(*row) for row in session.execute(rows)], n=int(n))
+def curves(
+    session: Session, job_id: str, keys: Iterable[str], *, from_step: int, to_step: int | None, max_points: int
+) -> dict[str, Curve]:
+    """Give each curve in at most `max_points` parts of equal width; point for point where no more points are there.
+
+    Curves that begin, end and are as long alike, as those of one run are, are read together.
+    """
+    found: dict[str, Curve] = {}
+    alike: dict[_Extent, list[str]] = defaultdict(list)
+    last = _LAST_STEP if to_step is None else to_step
+    asked = {"job_id": job_id, "from_step": from_step, "to_step": last, "limit": min(max_points, _MOST_SINGLE) + 1}
+    for key in keys:
+        low, high, few, end, end_of_buckets, n = session.execute(_LOOK, asked | {"key": key}).one()
+        has_buckets = end is not None and end == end_of_buckets
+        found[key] = Curve(rows=[], n=int((n if has_buckets else session.scalar(_COUNT, asked | {"key": key})) or 0))
+        if low is not None:
+            extent = _Extent(
+                low=low,
+                high=high,
+                from_step=from_step,
+                to_step=last,
+                max_points=max_points,
+                few=few <= max_points,
+                has_buckets=has_buckets,
+            )
+            alike[extent].append(key)
+    for extent, some in alike.items():
+        for key, *row in session.execute(_rows_of(job_id, some, extent)):
+            found[key].rows.append(CurveRow(*row))
+    return found
+
+
+def _rows_of(job_id: str, keys: list[str], extent: _Extent) -> Select[*tuple[Any, ...]]:
+    """Select the rows of these curves, each in order."""
+    return _points(job_id, keys, extent) if extent.few else _parts(job_id, keys, extent)
 
 
 def _step(within: Sequence[ColumnElement[bool]], order: ColumnElement[int]) -> ScalarSelect[int]:
@@ -160,42 +171,63 @@ def _step(within: Sequence[ColumnElement[bool]], order: ColumnElement[int]) -> S
     return select(Metric.step).where(*within).order_by(order).limit(1).scalar_subquery()
 
 
-def _points(asked: _Extent) -> Select[*tuple[Any, ...]]:
-    """Select a curve point for point."""
-    points = _rows(asked.job_id, [asked.key], _POINT, asked.low, asked.high).subquery().c
-    return select(points.last_step, points.last, points.low, points.high).order_by(points.last_step)
+def _points(job_id: str, keys: list[str], extent: _Extent) -> Select[*tuple[Any, ...]]:
+    """Select curves point for point."""
+    c = _rows(job_id, keys, _POINT, extent.low, extent.high).subquery().c
+    return select(c.key, c.last_step, c.last, c.low, c.high).order_by(c.key, c.last_step)
 
 
-def _parts(asked: _Extent, *, has_buckets: bool) -> Select[*tuple[Any, ...]]:
-    """Select a curve in parts: the buckets near the width wanted, as they are or some at a time."""
-    level = _level(asked) if has_buckets else _POINT
-    origin = asked.low // level * level
-    width = -(-(asked.high - origin + 1) // asked.max_points)
+def _parts(job_id: str, keys: list[str], extent: _Extent) -> Select[*tuple[Any, ...]]:
+    """Select curves in parts: the buckets near the width wanted, as they are or some at a time."""
+    level = _level(extent) if extent.has_buckets else _POINT
+    origin = extent.low // level * level
+    width = -(-(extent.high - origin + 1) // extent.max_points)
     width = -(-width // level) * level
-    buckets, points = _within(asked, level)
+    buckets, points = _within(job_id, keys, extent, level)
     if width == level and buckets and not points:
         c = buckets[0].subquery().c
-        return select(c.last_step, c.last, c.low, c.high).order_by(c.last_step)
+        return select(c.key, c.last_step, c.last, c.low, c.high).order_by(c.key, c.last_step)
     c = _spans(union_all(*buckets, *points), origin=origin, width=width).subquery().c
-    last = _value(asked.job_id, c.key, c.last_step)
-    return select(c.last_step, last, c.low, c.high).order_by(c.last_step)
+    last = _value(job_id, c.key, c.last_step)
+    return select(c.key, c.last_step, last, c.low, c.high).order_by(c.key, c.last_step)
 
 
-def _level(asked: _Extent) -> int:
+def _level(extent: _Extent) -> int:
     """Give the widest of WIDTHS that is at most twice the width wanted: no more than four of it make a part."""
-    wanted = -(-(asked.high - asked.low + 1) // asked.max_points)
+    wanted = -(-(extent.high - extent.low + 1) // extent.max_points)
     return max(width for width in (_POINT, *WIDTHS) if width <= max(_POINT, 2 * wanted))
 
 
-def _within(asked: _Extent, level: int) -> tuple[list[Select[Any]], list[Select[Any]]]:
+def _within(job_id: str, keys: list[str], extent: _Extent, level: int) -> tuple[list[Select[Any]], list[Select[Any]]]:
     """Select the buckets that lie within, and point for point what of the buckets at both ends does."""
-    first = -(-asked.from_step // level)
-    end = asked.high // level * level + level - 1
-    final = asked.high // level if asked.to_step is None or asked.to_step >= end else (asked.to_step + 1) // level - 1
+    first = -(-extent.from_step // level)
+    end = extent.high // level * level + level - 1
+    final = extent.high // level if extent.to_step >= end else (extent.to_step + 1) // level - 1
     if level == _POINT or first > final:
-        return [], [_rows(asked.job_id, [asked.key], _POINT, asked.low, asked.high)]
+        return [], [_rows(job_id, keys, _POINT, extent.low, extent.high)]
     start, stop = first * level, final * level + level - 1
-    ends = [(asked.low, start - 1), (stop + 1, asked.high)]
-    inside = _rows(asked.job_id, [asked.key], level, start, stop)
-    points = [_rows(asked.job_id, [asked.key], _POINT, low, high) for low, high in ends if low <= high]
+    ends = [(extent.low, start - 1), (stop + 1, extent.high)]
+    inside = _rows(job_id, keys, level, start, stop)
+    points = [_rows(job_id, keys, _POINT, low, high) for low, high in ends if low <= high]
     return [inside], points
+
+
+def _look() -> Select[*tuple[Any, ...]]:
+    """Select of a curve: first and last step within, how many points up to a limit, its end, that of its buckets, n."""
+    mine = [Metric.job_id == bindparam("job_id"), Metric.key == bindparam("key")]
+    within = [*mine, Metric.step.between(bindparam("from_step"), bindparam("to_step"))]
+    some = select(Metric.step).where(*within).limit(bindparam("limit")).subquery()
+    b = MetricBucket
+    buckets = [b.job_id == bindparam("job_id"), b.key == bindparam("key"), b.width == WIDTHS[-1]]
+    return select(
+        _step(within, Metric.step.asc()),
+        _step(within, Metric.step.desc()),
+        select(func.count()).select_from(some).scalar_subquery(),
+        _step(mine, Metric.step.desc()),
+        select(func.max(b.last_step)).where(*buckets).scalar_subquery(),
+        select(func.sum(b.n)).where(*buckets).scalar_subquery(),
+    )
+
+
+_LOOK = _look()
+_COUNT = select(func.count()).where(Metric.job_id == bindparam("job_id"), Metric.key == bindparam("key"))

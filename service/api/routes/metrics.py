@@ -28,10 +28,7 @@ def get_metrics(
     with system.database.reading() as session:
         present = curves.metric_keys(session, job.id)
         wanted = present if keys is None else [key for key in keys.split(",") if key in present]
-        found = {
-            key: curves.curve(session, job.id, key, from_step=from_step, to_step=to_step, max_points=max_points)
-            for key in wanted
-        }
+        found = curves.curves(session, job.id, wanted, from_step=from_step, to_step=to_step, max_points=max_points)
     return Json({"metrics": {key: _view(curve) for key, curve in found.items()}})
 
 

@@ -38,7 +38,10 @@ def curve(
     system: System, held: Claim, *, max_points: int, from_step: int = 0, to_step: int | None = None, key: str = "loss"
 ) -> Curve:
     with system.database.reading() as session:
-        return curves.curve(session, held.job_id, key, from_step=from_step, to_step=to_step, max_points=max_points)
+        (shown,) = curves.curves(
+            session, held.job_id, [key], from_step=from_step, to_step=to_step, max_points=max_points
+        ).values()
+        return shown
 
 
 def rows_of(*args: System | Claim, **query: int) -> list[tuple[int, float | None, float | None, float | None]]:
@@ -233,3 +236,18 @@ def test_numbers_are_kept_to_the_last_bit(system: System, held: Claim) -> None:
 def test_a_point_told_twice_in_one_batch_is_the_last_one_told(system: System, held: Claim) -> None:
     scenes.report(system, held, Batch(metrics=[(0, {"loss": 1.0}), (0, {"loss": 2.0})]))
     assert rows_of(system, held, max_points=10) == [(0, 2.0, 2.0, 2.0)]
+
+
+@pytest.mark.parametrize("max_points", [3, 50, 1000])
+def test_curves_read_together_are_those_read_alone(system: System, held: Claim, max_points: int) -> None:
+    told = {"loss": range(600), "active": range(600), "temperature": range(0, 600, 7), "late": range(590, 600)}
+    for number, (key, steps) in enumerate(told.items()):
+        keep(system, held, {step: number * 1000.0 + step for step in steps}, key=key)
+    query: dict[str, Any] = {"from_step": 2, "to_step": 598, "max_points": max_points}
+    with system.database.reading() as session:
+        together = curves.curves(session, held.job_id, [*told, "none"], **query)
+        alone = {key: curves.curves(session, held.job_id, [key], **query)[key] for key in [*told, "none"]}
+    assert together == alone
+    assert {key: curve.n for key, curve in together.items()} == {key: len(steps) for key, steps in told.items()} | {
+        "none": 0
+    }

@@ -138,4 +138,4 @@ def test_a_curve_of_another_job_is_untouched_by_a_part(system: System) -> None:
     scenes.write(system, partial(traces.drop_rows, job_id=mine, limit=1000))
     with system.database.reading() as session:
         assert curves.metric_keys(session, mine) == []
-        assert curves.curve(session, other, "loss", from_step=0, to_step=None, max_points=1).n == 3
+        assert curves.curves(session, other, ["loss"], from_step=0, to_step=None, max_points=1)["loss"].n == 3
