@@ -44,13 +44,14 @@ from tests.service.api.door import Door, open_door
 
 JOBS = 10_000
 STREAMS = 200
+PROCESSES = 2
 RATES = [100, 200, 300, 400, 600]
 SECONDS = 10.0
 SERIES, STEPS = 20, 50_000
 _STATES = ["succeeded"] * 6 + ["failed"] * 2 + ["cancelled", "pending"]
 _EVENTS = 8
 _SAMPLES = 15
-_HOW = f"""One API process (`python -m service.api.serve`), {JOBS:,} jobs, {STREAMS} streams of events that wait; the
+_HOW = f"""One API of {PROCESSES} processes (`L0_API_PROCESSES`), {JOBS:,} jobs, {STREAMS} streams of events that wait; the
 load generator and PostgreSQL share the machine with it. {SECONDS:g} s at each rate, arrivals constant, latency from the
 moment a request was due: 70 % one job, 10 % `?wait=1` (the second it waits is not counted), 10 % events, 10 % lists of
 50 jobs. Before the run the machine was busy with {{load}} other processes on average; only where that is near 0 are
@@ -77,7 +78,12 @@ def _door(name: str) -> Iterator[Door]:
     """Serve a fresh database of that kind."""
     with tempfile.TemporaryDirectory() as folder, _database(name, Path(folder)) as url:
         upgrade(url)
-        settings = Settings(data_dir=Path(folder), database_url=url, broker_url=f"redis+socket://{folder}/none")
+        settings = Settings(
+            data_dir=Path(folder),
+            database_url=url,
+            broker_url=f"redis+socket://{folder}/none",
+            api_processes=PROCESSES,
+        )
         with open_door(settings) as door:
             yield door
 
