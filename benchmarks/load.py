@@ -51,7 +51,7 @@ SERIES, STEPS = 20, 50_000
 _STATES = ["succeeded"] * 6 + ["failed"] * 2 + ["cancelled", "pending"]
 _EVENTS = 8
 _SAMPLES = 15
-_HOW = f"""One API of {PROCESSES} processes (`L0_API_PROCESSES`), {JOBS:,} jobs, {STREAMS} streams of events that wait; the
+_HOW = f"""One API of {PROCESSES} processes (`L0_API_PROCESSES`), {JOBS:,} jobs, {STREAMS} streams that wait; the
 load generator and PostgreSQL share the machine with it. {SECONDS:g} s at each rate, arrivals constant, latency from the
 moment a request was due: 70 % one job, 10 % `?wait=1` (the second it waits is not counted), 10 % events, 10 % lists of
 50 jobs. Before the run the machine was busy with {{load}} other processes on average; only where that is near 0 are

@@ -7,9 +7,10 @@ read one by one, and get their buckets with the next batch.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
@@ -24,20 +25,19 @@ _MOST_SINGLE = 1_000_000  # points that are ever given one by one; more are neve
 _COLUMNS = ("job_id", "key", "width", "bucket", "last_step", "last", "low", "high", "n")
 
 
-class CurveRow(NamedTuple):
-    """A part of a curve: its last point, and between what its values lie; a value that is no number is None."""
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Parts of a curve, in order, and how many points the whole of it has.
 
-    step: int
-    last: float | None
-    low: float | None
-    high: float | None
+    Each part is told by its last point, `step` and `last`, and by `low` and `high`, between which its values lie; a
+    value that is no number is None.
+    """
 
-
-class Curve(NamedTuple):
-    """Parts of a curve, in order, and how many points the whole of it has."""
-
-    rows: list[CurveRow]
     n: int
+    step: Sequence[int] = ()
+    last: Sequence[float | None] = ()
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,29 +136,49 @@ def curves(
 
     Curves that begin, end and are as long alike, as those of one run are, are read together.
     """
-    found: dict[str, Curve] = {}
+    asked = {"job_id": job_id, "from_step": from_step, "to_step": _LAST_STEP if to_step is None else to_step}
+    numbers: dict[str, int] = {}
     alike: dict[_Extent, list[str]] = defaultdict(list)
-    last = _LAST_STEP if to_step is None else to_step
-    asked = {"job_id": job_id, "from_step": from_step, "to_step": last, "limit": min(max_points, _MOST_SINGLE) + 1}
     for key in keys:
-        low, high, few, end, end_of_buckets, n = session.execute(_LOOK, asked | {"key": key}).one()
-        has_buckets = end is not None and end == end_of_buckets
-        found[key] = Curve(rows=[], n=int((n if has_buckets else session.scalar(_COUNT, asked | {"key": key})) or 0))
-        if low is not None:
-            extent = _Extent(
-                low=low,
-                high=high,
-                from_step=from_step,
-                to_step=last,
-                max_points=max_points,
-                few=few <= max_points,
-                has_buckets=has_buckets,
-            )
+        extent, numbers[key] = _extent(session, asked | {"key": key}, max_points)
+        if extent is not None:
             alike[extent].append(key)
+    found = {key: Curve(n=n) for key, n in numbers.items()}
     for extent, some in alike.items():
-        for key, *row in session.execute(_rows_of(job_id, some, extent)):
-            found[key].rows.append(CurveRow(*row))
+        rows = session.execute(_rows_of(job_id, some, extent)).all()
+        found.update((key, Curve(n=numbers[key], **columns)) for key, columns in _columns(rows))
     return found
+
+
+def _extent(session: Session, asked: dict[str, Any], max_points: int) -> tuple[_Extent | None, int]:
+    """Give what of a curve is asked for, None where it has nothing there, and how many points the whole of it has."""
+    look = asked | {"limit": min(max_points, _MOST_SINGLE) + 1}
+    low, high, few, end, end_of_buckets, n = session.execute(_LOOK, look).one()
+    has_buckets = end is not None and end == end_of_buckets
+    points = int((n if has_buckets else session.scalar(_COUNT, asked)) or 0)
+    if low is None:
+        return None, points
+    within = _Extent(
+        low=low,
+        high=high,
+        from_step=asked["from_step"],
+        to_step=asked["to_step"],
+        max_points=max_points,
+        few=few <= max_points,
+        has_buckets=has_buckets,
+    )
+    return within, points
+
+
+def _columns(rows: Sequence[Any]) -> Iterator[tuple[str, dict[str, Sequence[Any]]]]:
+    """Cut rows of several curves, one after the other, into columns: made from all at once, since they are many."""
+    keys, *columns = zip(*rows, strict=True)
+    start = 0
+    for key, some in groupby(keys):
+        stop = start + sum(1 for _ in some)
+        cut = [column[start:stop] for column in columns]
+        yield key, dict(zip(("step", "last", "low", "high"), cut, strict=True))
+        start = stop
 
 
 def _rows_of(job_id: str, keys: list[str], extent: _Extent) -> Select[*tuple[Any, ...]]:

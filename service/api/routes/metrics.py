@@ -33,5 +33,4 @@ def get_metrics(
 
 
 def _view(curve: Curve) -> dict[str, Any]:
-    step, last, low, high = zip(*curve.rows, strict=True) if curve.rows else ((), (), (), ())
-    return {"step": step, "last": last, "min": low, "max": high, "n": curve.n}
+    return {"step": curve.step, "last": curve.last, "min": curve.low, "max": curve.high, "n": curve.n}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, event, func, select
 
 from service.jobs import curves
-from service.jobs.curves import WIDTHS, Curve
+from service.jobs.curves import WIDTHS
 from service.jobs.models import Metric, MetricBucket
 from service.jobs.values import Batch, Claim
 from service.system import System
@@ -34,14 +34,27 @@ def keep(system: System, held: Claim, values: Values, key: str = "loss") -> None
     scenes.write(system, lambda session: curves.put_metrics(session, held.job_id, points))
 
 
+class Row(NamedTuple):
+    step: int
+    last: float | None
+    low: float | None
+    high: float | None
+
+
+class Shown(NamedTuple):
+    rows: list[Row]
+    n: int
+
+
 def curve(
     system: System, held: Claim, *, max_points: int, from_step: int = 0, to_step: int | None = None, key: str = "loss"
-) -> Curve:
+) -> Shown:
     with system.database.reading() as session:
-        (shown,) = curves.curves(
+        (found,) = curves.curves(
             session, held.job_id, [key], from_step=from_step, to_step=to_step, max_points=max_points
         ).values()
-        return shown
+    columns = (found.step, found.last, found.low, found.high)
+    return Shown([Row(*row) for row in zip(*columns, strict=True)], found.n)
 
 
 def rows_of(*args: System | Claim, **query: int) -> list[tuple[int, float | None, float | None, float | None]]:
@@ -51,7 +64,7 @@ def rows_of(*args: System | Claim, **query: int) -> list[tuple[int, float | None
     return [tuple(row) for row in curve(system, held, **query).rows]  # type: ignore[arg-type,misc]  # int queries only
 
 
-def check(shown: Curve, values: Values, *, max_points: int, from_step: int = 0, to_step: int | None = None) -> None:
+def check(shown: Shown, values: Values, *, max_points: int, from_step: int = 0, to_step: int | None = None) -> None:
     """Check that parts are few, follow one another, and say of their points what those are."""
     inside = sorted(step for step in values if from_step <= step and (to_step is None or step <= to_step))
     assert shown.n == len(values)
