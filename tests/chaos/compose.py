@@ -106,6 +106,10 @@ class Container:
             raise psutil.NoSuchProcess(self.first.pid)
         return children[0]
 
+    def is_running(self) -> bool:
+        """Say whether Docker has it running."""
+        return bool(_inspected(self._id)["State"]["Running"])
+
     def keep_alive(self) -> None:
         """Leave it to Docker, which has been told to in `docker-compose.yml`."""
 
@@ -122,6 +126,7 @@ class RedisContainer:
 
     def kill(self) -> None:
         """Kill it."""
+        until(self.container.is_running, _PATIENCE_SECONDS)
         self.container.first.kill()
 
     def start(self) -> None:
@@ -129,6 +134,7 @@ class RedisContainer:
 
     def forget_everything(self) -> None:
         """Lose all messages."""
+        until(self.container.is_running, _PATIENCE_SECONDS)
         self.container.stack.compose("exec", "-T", "redis", "redis-cli", "flushall")
 
 
@@ -141,11 +147,13 @@ class PostgresContainer:
 
     def freeze(self) -> Repair:
         """Let it serve nobody."""
+        until(self.container.is_running, _PATIENCE_SECONDS)
         self.container.stack.compose("pause", "postgres")
         return self._thaw
 
     def crash(self) -> Repair:
         """Let it die; Docker brings it back."""
+        until(self.container.is_running, _PATIENCE_SECONDS)
         self.container.first.kill()
         return lambda: None
 
