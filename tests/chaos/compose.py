@@ -106,6 +106,10 @@ class Container:
             raise psutil.NoSuchProcess(self.first.pid)
         return children[0]
 
+    def is_well(self) -> bool:
+        """Say whether its healthcheck has passed."""
+        return _is_well(self._id)
+
     def is_running(self) -> bool:
         """Say whether Docker has it running."""
         return bool(_inspected(self._id)["State"]["Running"])
@@ -134,7 +138,7 @@ class RedisContainer:
 
     def forget_everything(self) -> None:
         """Lose all messages."""
-        until(self.container.is_running, _PATIENCE_SECONDS)
+        until(self.container.is_well, _PATIENCE_SECONDS)
         self.container.stack.compose("exec", "-T", "redis", "redis-cli", "flushall")
 
 
