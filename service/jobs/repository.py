@@ -214,8 +214,9 @@ def release(session: Session, held: Claim, *, spend_attempt: bool) -> Job | None
 
 
 def forget_holder(session: Session, job_id: str) -> bool:
-    """Take the token off a job whose lease has run out; False where that was done before, or it was given back."""
-    held = update(Job).where(Job.id == job_id, _expired(), Job.lease_token.is_not(None))
+    """Take the token off a running job whose lease has run out; False where that was done before, or it has ended."""
+    running = Job.status == Status.RUNNING.value  # whoever held it may have ended it since it was found lost
+    held = update(Job).where(Job.id == job_id, running, _expired(), Job.lease_token.is_not(None))
     return _changed(session, held.values(lease_token=None, stage=Stage.QUEUED.value, **_LATER)) is not None
 
 

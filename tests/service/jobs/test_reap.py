@@ -1,9 +1,13 @@
 """Reaping: a lost job is sent again or ended, a forgotten one is sent again, one that is held is left alone."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import pytest
+
 from service.db.base import database_now
+from service.jobs import repository
 from service.jobs.values import Claim, Directive
 from service.system import System
 from tests.service.jobs import scenes
@@ -55,6 +59,23 @@ def test_a_worker_is_lost_once(system: System) -> None:
         reap(system)
         scenes.published_long_ago(system, held.job_id)
     assert scenes.event_types(system, held.job_id).count("worker_lost") == 1
+
+
+@pytest.mark.parametrize("end", [scenes.succeed, scenes.fail, scenes.end_cancelled])
+def test_an_end_that_comes_after_the_job_was_found_lost_stays_the_end(
+    system: System, monkeypatch: pytest.MonkeyPatch, end: Callable[[System, Claim], bool]
+) -> None:
+    held = lost(system)
+    with system.database.reading() as session:
+        found = repository.lost_jobs(session)
+    assert [job.id for job in found] == [held.job_id]
+    assert end(system, held)  # its worker stood still for longer than its lease, and goes on
+    before = scenes.values_of(scenes.job(system, held.job_id))
+    events = scenes.event_types(system, held.job_id)
+    monkeypatch.setattr(repository, "lost_jobs", lambda _session: found)
+    reap(system)
+    assert scenes.values_of(scenes.job(system, held.job_id)) == before
+    assert scenes.event_types(system, held.job_id) == events
 
 
 def test_the_worker_of_a_job_given_back_is_not_lost(system: System) -> None:
