@@ -28,7 +28,7 @@ TELL = f"""By `make chaos-compose`. 3 workers, 2 APIs, PostgreSQL, Redis, all in
 ## Day by day
 
 The clocks of the defaults (leases of 30 s). For each act {JOBS} jobs of {EPOCHS:,} epochs are submitted; it begins when
-two of them have a checkpoint. After it every job submitted so far must have ended once, with weights, summary, curve
+one of them has a checkpoint. After it every job submitted so far must have ended once, with weights, summary, curve
 and targets of an undisturbed run bit for bit, and no lease, no temporary and no unlisted file be left.
 
 | act | took | jobs, by attempts | answers to clients | broken |

@@ -20,7 +20,7 @@ from tests.service.jobs.waiting import until
 from tests.worker import runs
 
 JOBS = 3
-EPOCHS = 150_000
+EPOCHS = 60_000
 _SUBMITTING_SECONDS = 4.0
 _TAKEOVER_SECONDS = 120.0
 
@@ -90,8 +90,8 @@ def _running(on: Deployment) -> list[str]:
 
 
 def _in_mid_run(on: Deployment) -> bool:
-    """Say whether two jobs have a checkpoint to go on from."""
-    return sum(runs.latest_checkpoint(on.system, job_id) is not None for job_id in _running(on)) >= 2
+    """Say whether a job has a checkpoint to go on from."""
+    return any(runs.latest_checkpoint(on.system, job_id) is not None for job_id in _running(on))
 
 
 def _kill_one_that_works(on: Deployment) -> None:
