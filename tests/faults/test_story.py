@@ -21,9 +21,9 @@ STORY = [
     *("api job_submitted", "api job_published", "api job_submitted_again"),
     *("worker job_claimed", "worker engine_started", "engine problem_loaded", "worker job_stage"),
     *("worker job_checkpoint", "worker job_worker_lost", "worker job_published", "worker job_claimed"),
-    *("worker engine_started", "engine problem_loaded", "engine run_resumes", "worker job_checkpoint"),
+    *("worker engine_started", "engine problem_loaded", "engine run_resumes", "worker job_stage"),
     *(
-        "worker job_stage",
+        "worker job_checkpoint",
         "engine artifact_saved",
         "engine engine_ended",
         "worker job_succeeded",
