@@ -38,6 +38,9 @@ class Job(Base):
     checkpoint_every: Mapped[int | None]
     deadline_seconds: Mapped[float | None] = mapped_column(Float(53))
     tags: Mapped[dict[str, Any]]
+    retry_of: Mapped[str | None]  # the job whose request this one repeats
+    resumed_from: Mapped[dict[str, Any] | None]  # job_id and checkpoint of another run that this one goes on from
+    webhook_url: Mapped[str | None]
 
     status: Mapped[str] = mapped_column(default=Status.PENDING.value)
     stage: Mapped[str] = mapped_column(default=Stage.AWAITING_DISPATCH.value)
@@ -172,6 +175,29 @@ class StoredCheckpoint(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     storage_key: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class WebhookMessage(Base):
+    """What is to be told to the `webhook_url` of a job that has ended, and whether it was; due never: given up."""
+
+    __tablename__ = "webhook_messages"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    tries: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime | None] = mapped_column(default=database_now(), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    delivered_at: Mapped[datetime | None]
+
+
+class WebhookSecret(Base):
+    """What a tenant's webhooks are signed with."""
+
+    __tablename__ = "webhook_secrets"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
 
 

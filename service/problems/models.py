@@ -39,4 +39,5 @@ class StoredProblem(Base):
     findings: Mapped[list[Any]]
     tags: Mapped[dict[str, Any]]
     storage_key: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # 0: made before sizes were kept
     created_at: Mapped[datetime] = mapped_column(default=database_now())
