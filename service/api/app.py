@@ -19,14 +19,19 @@ from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpe
 from service.api.reading import JobReader
 from service.api.routes import (
     artifacts,
+    capabilities,
     checkpoints,
+    compare,
     events,
     findings,
     health,
+    job_acts,
+    job_log,
     jobs,
     methods,
     metrics,
     pages,
+    policyengine,
     problems,
     results,
     scrape,
@@ -41,6 +46,7 @@ from service.system import System
 WEB = Path(__file__).parent / "web"
 _ROUTES = (  # what is asked most often comes first
     jobs,
+    job_acts,
     events,
     health,
     scrape,
@@ -52,6 +58,10 @@ _ROUTES = (  # what is asked most often comes first
     results,
     checkpoints,
     artifacts,
+    job_log,
+    compare,
+    capabilities,
+    policyengine,
     pages,
 )
 

@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.db.base import Base
+from service.db.session import is_postgresql
 
 Insert = postgresql.Insert | sqlite.Insert
 
@@ -19,7 +20,7 @@ def upsert(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]
 
 def replacing(session: Session, table: type[Base], columns: Sequence[str]) -> Insert:
     """Give an insert into the table that replaces `columns` of a row whose key is there already."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
     statement = insert(table)
     keys = [column.name for column in table.__table__.primary_key]
     changes = {name: statement.excluded[name] for name in columns if name not in keys}

@@ -35,8 +35,8 @@ def job_view(job: Job) -> dict[str, Any]:
         "summary": job.summary,
         "error": job.error,
         "tags": job.tags,
-        "retry_of": None,
-        "resumed_from": None,
+        "retry_of": job.retry_of,
+        "resumed_from": job.resumed_from,
         "version": job.version,
         "links": _links(job.id),
     }

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from service.jobs import repository, workers
+from service.jobs import deletion, repository, workers
 from service.jobs.submission import KEY_LIFETIME
 from service.keeping import orphans, results, scratch, uploads
 from service.resources import Resources
@@ -24,6 +24,7 @@ class Sweep:
         scratch.remove_leftovers(self._system)
         results.expire(self._system)
         results.clear(self._system, should_stop)
+        deletion.finish(self._system, should_stop)
         uploads.forget_unused(self._system)
         self._forget_small_rows()
         if not should_stop() and self._search_due():
