@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import Depends, FastAPI
@@ -12,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from l0core.version import VERSION
 from service.api import errors
 from service.api.dependencies import check_address, check_host
+from service.api.document import document, name_of
 from service.api.exposition import Watchtower
 from service.api.instruments import Instruments, Measured
 from service.api.listing import JobLists
@@ -90,10 +92,11 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Household weights that reproduce published totals, with as few households as possible.",
         lifespan=lifespan,
-        responses=errors.REFUSED,
+        generate_unique_id_function=name_of,
         docs_url=None,  # both pages load scripts from elsewhere, which our policy forbids
         redoc_url=None,
     )
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
     app.state.system = system
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()

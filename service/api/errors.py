@@ -25,23 +25,6 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: 
 _MOST_ERRORS = 20
 
 
-_TEXT = {"type": "string"}
-_FIELDS = {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT}
-_SCHEMA = {
-    "type": "object",
-    "properties": {
-        **dict.fromkeys(("type", "title", "detail", "instance", "code", "request_id"), _TEXT),
-        "status": {"type": "integer"},
-        "retryable": {"type": "boolean"},
-        "errors": {"type": "array", "items": {"type": "object", "properties": _FIELDS, "required": list(_FIELDS)}},
-    },
-}
-_SCHEMA["required"] = list(_SCHEMA["properties"])
-REFUSED: dict[int | str, dict[str, Any]] = {
-    422: {"description": "Refused: which field, and why.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
-}
-
-
 def install(app: FastAPI) -> None:
     """Register the handlers."""
     app.add_exception_handler(ServiceError, _service_error)
