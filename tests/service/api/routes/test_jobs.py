@@ -477,6 +477,7 @@ def test_a_cursor_of_another_make_is_refused(door: Door, cursor: str) -> None:
         ({"limit": "many"}, "/limit"),
         ({"kind": "x" * 65}, "/kind"),
         ({"created_after": "yesterday"}, "/created_after"),
+        ({"created_after": "0.5"}, "/created_after"),
         ({"created_after": "2026-01-01T00:00:00"}, "/created_after"),
         ({"created_after": "99999-01-01T00:00:00Z"}, "/created_after"),
         ({"tag.a": "\0"}, "/tag.a"),
