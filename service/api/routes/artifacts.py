@@ -26,7 +26,7 @@ def list_artifacts(system: TheSystem, job: KeptJob) -> dict[str, Any]:
         return {"data": [_view(artifact) for artifact in traces.artifacts(session, job.id)]}
 
 
-_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES: dict[str, Any] = {"*/*": {"schema": {}}}
 
 
 @router.get(
