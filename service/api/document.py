@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api import schemas as s
+from service.api.examples import EXAMPLES
 
 _REFUSAL = "application/problem+json"
 _EVERYWHERE = (401, 403, 421, 422, 429, 500, 503)
@@ -83,6 +84,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for operation in _operations(made):
             _complete(operation, ROUTES[operation["operationId"]])
+        for name, examples in EXAMPLES.items():
+            _operation(made, name)["requestBody"]["content"]["application/json"]["examples"] = examples
         _link(made)
         components = made["components"]
         components["schemas"] = {k: v for k, v in components["schemas"].items() if k not in _UNUSED} | _schemas()
@@ -95,6 +98,10 @@ def document(app: FastAPI) -> dict[str, Any]:
 def _operations(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in made["paths"].values():
         yield from path.values()
+
+
+def _operation(made: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(operation for operation in _operations(made) if operation["operationId"] == name)
 
 
 def _complete(operation: dict[str, Any], says: Says) -> None:

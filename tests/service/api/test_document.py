@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from service.api.app import create_app
 from service.api.document import ROUTES
+from service.api.examples import EXAMPLES
 from service.settings import Settings
 from tests.service.api.door import Door
 from tests.service.api.endings import Finished
@@ -61,3 +62,27 @@ def test_a_job_has_the_fields_that_are_written_and_no_other(
     problem = door.http.get(f"/v1/problems/{finished.problem_id}").json()
     assert set(problem) == set(schemas["ProblemReport"]["properties"])
     assert set(door.http.get("/v1/capabilities").json()) == set(schemas["Capabilities"]["properties"])
+
+
+def test_the_examples_are_taken(door: Door, finished: Finished) -> None:
+    """Ids are made up in the document: here they are those of a job that is there."""
+    there = {"prb_": finished.problem_id, "job_": finished.job_id}
+
+    def real(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: real(item) for name, item in value.items()}
+        return there.get(value[:4], value) if isinstance(value, str) else value
+
+    inline = EXAMPLES["create_problem"]["inline"]["value"]
+    assert door.http.post("/v1/problems", json=inline).status_code in (200, 201)
+    for name, example in EXAMPLES["create_job"].items():
+        status = door.http.post("/v1/jobs", json=real(example["value"])).status_code
+        assert status == 202 or (name, status) == ("resumed", 409), name  # of a run without a checkpoint
+    url = f"{finished.url}/predictions"
+    assert door.http.post(url, json=real(EXAMPLES["predict"]["problem"]["value"])).status_code == 200
+
+
+def test_every_body_has_an_example(written: dict[str, Any]) -> None:
+    for name, operation in operations(written).items():
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        assert not content or content["examples"], name
