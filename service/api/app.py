@@ -31,6 +31,7 @@ from service.api.routes import (
     results,
     scrape,
     uploads,
+    webhooks,
 )
 from service.auth.guard import check_start
 from service.keeping.scratch import remove_leftovers
@@ -52,6 +53,7 @@ _ROUTES = (  # what is asked most often comes first
     results,
     checkpoints,
     artifacts,
+    webhooks,
     pages,
 )
 

@@ -45,6 +45,7 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
         deadline_seconds=request.deadline_seconds,
         max_attempts=request.max_attempts,
         tags=request.tags,
+        webhook_url=request.webhook_url,
     )
     repository.add(session, job)
     asked = {"tenant": tenant, "kind": job.kind, "problem_id": problem.id, "queue": job.queue, "device": job.device}

@@ -22,6 +22,7 @@ class JobRequest:
     max_attempts: int = 3
     tags: dict[str, str] = field(default_factory=dict)
     asked_device: str | None = None
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
