@@ -144,7 +144,12 @@ def test_a_name_that_leads_inward_by_now_is_told_nothing(system: System, monkeyp
     with receiver() as hook:
         asked = resolve(monkeypatch, {"hooks.example": ["10.0.0.1"]})
         ended(system, f"https://hooks.example:{hook.port}/")
-        assert tell(system) == ["webhook_failed"]
+        with capture_logs() as logged:
+            Webhooks(system).round(never)
+    reasons = [line["reason"] for line in logged if line["event"] == "webhook_failed"]
+    assert [reason.partition("; ")[0] for reason in reasons] == [
+        "'hooks.example' leads to an address that is not of the public internet"
+    ]
     assert (hook.received, asked) == ([], ["hooks.example"])
     assert message(system).delivered_at is None
 

@@ -96,9 +96,9 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+def listening(serve: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
     """Hand every connection to `serve`, each in a thread; gives the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     lines: list[socket.socket] = []
 
     def handle(line: socket.socket) -> None:

@@ -67,6 +67,25 @@ def test_a_name_that_leads_elsewhere_by_now_gets_no_connection(monkeypatch: pyte
     assert hook.received == []
 
 
+def test_the_connection_goes_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver() as hook:
+        resolve(monkeypatch, {"localhost": ["127.0.0.99"]})
+        with pytest.raises(NoAnswer, match="refused"):
+            sent(f"http://localhost:{hook.port}/")
+    assert hook.received == []
+
+
+def test_an_address_of_ipv6_is_reached() -> None:
+    def answers(line: socket.socket) -> None:
+        told.append(line.recv(65_536))
+        line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    told: list[bytes] = []
+    with listening(answers, "::1") as port:
+        assert post(f"http://[::1]:{port}/", b"{}", {}, networks=(ip_network("::1"),)) == 204
+    assert f"Host: [::1]:{port}\r\n".encode() in told[0]
+
+
 def test_the_next_address_is_tried_where_the_first_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiver() as hook:
         resolve(monkeypatch, {"hooks.example": ["127.0.0.99", "127.0.0.1"]})
