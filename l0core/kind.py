@@ -50,6 +50,11 @@ class WeightedProblem(Problem, Protocol):
         """The names of its totals."""
         ...
 
+    @property
+    def n_units(self) -> int:
+        """How many units there are to weight."""
+        ...
+
     def estimates(self, weights: FloatArray) -> FloatArray:
         """Give its totals under weights of all units."""
         ...
@@ -101,6 +106,14 @@ class Partial(Protocol):
         ...
 
 
+class StoredTargets(Protocol):
+    """A page of the targets of a stored problem."""
+
+    def __call__(self, path: Path, start: int, stop: int) -> list[dict[str, Any]]:
+        """Give the targets from `start` to the one before `stop`, fewer at the end."""
+        ...
+
+
 class ProblemType(Protocol):
     """The class of a kind's problems, as the service uses it."""
 
@@ -118,7 +131,8 @@ class Kind:
     """One kind of job. `problem` and `run` are "module:name", imported when first asked for.
 
     `weights` is the artifact that holds one number a unit, for kinds whose result is a weighting; `partial` then names
-    what reads such numbers out of a checkpoint, without torch. Raise `version` with the first release whose
+    what reads such numbers out of a checkpoint, without torch. `targets` names what reads a page of a stored problem's
+    targets, for kinds that have some. Raise `version` with the first release whose
     hyperparameters or problem files an engine of the release before would refuse or misread: workers that know a lower
     version then leave such jobs alone.
     """
@@ -133,6 +147,7 @@ class Kind:
     artifacts: Mapping[str, str]
     weights: str | None = None
     partial: str | None = None
+    targets: str | None = None
     version: int = 1
 
     def problem_type(self) -> ProblemType:
@@ -148,6 +163,10 @@ class Kind:
         if self.partial is None:
             raise CheckpointIncompatible(f"a checkpoint of a {self.name} run holds no weights")
         return cast("Partial", _load(self.partial))(checkpoint)
+
+    def stored_targets(self, problem: Path, start: int, stop: int) -> list[dict[str, Any]] | None:
+        """Give a page of a stored problem's targets; None where the kind has none."""
+        return None if self.targets is None else cast("StoredTargets", _load(self.targets))(problem, start, stop)
 
 
 def versions_of(kinds: Mapping[str, Kind]) -> dict[str, int]:

@@ -109,17 +109,28 @@ class Postgres:
 
     def freeze(self) -> list[psutil.Process]:
         """Stop it and all who serve for it; gives the processes to resume."""
-        server = psutil.Process(self.process.pid)
-        server.suspend()
-        frozen = [server, *server.children(recursive=True)]
-        for process in frozen[1:]:
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()
-        return frozen
+        return freeze(psutil.Process(self.process.pid))
 
     def _call(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
         subprocess.run(command, check=True, user=self._user, cwd=self._folder, capture_output=True)
+
+
+def freeze(server: psutil.Process) -> list[psutil.Process]:
+    """Stop a process and all who serve for it; gives those to `resume`."""
+    server.suspend()
+    frozen = [server, *server.children(recursive=True)]
+    for process in frozen[1:]:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    return frozen
+
+
+def resume(frozen: list[psutil.Process]) -> None:
+    """Let what was frozen go on."""
+    for process in frozen:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def _postgres_programs(scratch: Path) -> Path:

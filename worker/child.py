@@ -150,7 +150,10 @@ def _fetched_problem(desk: Desk, kind: Kind) -> Any:
 def _from_checkpoint_or_afresh(
     desk: Desk, run: Callable[[RunContext], Result | Stopped], context: RunContext
 ) -> Result | Stopped:
-    """Go on from the last checkpoint; where this engine cannot use it, start again rather than fail the job."""
+    """Go on from the run's last checkpoint; where this engine cannot use it, start again rather than fail the job.
+
+    A checkpoint of another run was asked for by name: without it the job would not be the one that was submitted.
+    """
     if context.resume_from is None:
         return run(context)
     log.info("run_resumes", from_epoch=desk.assignment.checkpoint_epoch)
@@ -171,6 +174,7 @@ def _context(desk: Desk, stop: threading.Event) -> RunContext:
     assignment = desk.assignment
     folder = Path(assignment.folder)
     checkpoints = Checkpoints(desk.store, desk.key, desk.send)
+    fetched = desk.patience.until_done(partial(_fetched_checkpoint, desk, folder))
     return RunContext(
         seed=assignment.seed,
         device=assignment.device,
@@ -184,7 +188,8 @@ def _context(desk: Desk, stop: threading.Event) -> RunContext:
             saved=checkpoints.saved,
             missed=checkpoints.missed,
         ),
-        resume_from=desk.patience.until_done(partial(_fetched_checkpoint, desk, folder)),
+        continue_from=fetched if assignment.continues else None,
+        resume_from=None if assignment.continues else fetched,
     )
 
 
@@ -198,12 +203,19 @@ def _fetched_checkpoint(desk: Desk, folder: Path) -> Path | None:
         with desk.store.open(assignment.checkpoint_key) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target)
     except KeyError:
-        desk.send(_unusable("it is gone from the store"))
+        _do_without(desk, "it is gone from the store")
         return None
     if sha256_of(path) != assignment.checkpoint_sha256:
-        desk.send(_unusable("its bytes are not the ones that were stored"))
+        _do_without(desk, "its bytes are not the ones that were stored")
         return None
     return path
+
+
+def _do_without(desk: Desk, reason: str) -> None:
+    """Say that the checkpoint cannot be used; raises where the job cannot be done without it."""
+    if desk.assignment.continues:
+        raise CheckpointIncompatible(f"the checkpoint this job goes on from cannot be used: {reason}")
+    desk.send(_unusable(reason))
 
 
 def _message(report: Report) -> BaseModel:

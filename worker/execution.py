@@ -136,6 +136,7 @@ def _assignment(held: Claim, worker: WorkerIdentity, folder: str) -> Assignment:
         checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None,
         checkpoint_key=held.checkpoint.storage_key if held.checkpoint else None,
         checkpoint_sha256=held.checkpoint.sha256 if held.checkpoint else None,
+        continues=held.continues,
         folder=folder,
     )
 

@@ -25,6 +25,7 @@ class Assignment(BaseModel):
     checkpoint_epoch: int | None = None
     checkpoint_key: str | None
     checkpoint_sha256: str | None
+    continues: bool = False  # the checkpoint is another run's, and this one goes on from where that stood
     folder: str
 
 

@@ -37,4 +37,5 @@ KIND = Kind(
     },
     weights="calibration_weights.npy",
     partial="l0core.calibration.partial:weights_in",
+    targets="l0core.calibration.stored_targets:stored_targets",
 )

@@ -17,6 +17,17 @@ _LARGEST_SEED = 2**63 - 1
 _MOST_EPOCHS = 10_000_000
 
 
+class ResumeFromBody(BaseModel):
+    """A checkpoint of an earlier job on the same problem."""
+
+    model_config = _STRICT
+
+    job_id: Annotated[str, Field(max_length=64, description="Id of the earlier job, whatever became of it.")]
+    checkpoint: Annotated[
+        str, Field(max_length=64, description="`latest`, or an id that GET /v1/jobs/{id}/checkpoints gave.")
+    ] = "latest"
+
+
 class JobBase(BaseModel):
     """What every job is asked for with, whatever its kind."""
 
@@ -42,6 +53,13 @@ class JobBase(BaseModel):
     webhook_url: Annotated[
         str | None,
         Field(max_length=2000, description="Where the end of the job is posted to, signed; https://host/path."),
+    ] = None
+    resume_from: Annotated[
+        ResumeFromBody | None,
+        Field(
+            description="Begin where an earlier job stood: taken up again to the bit where the request is the same, "
+            "else with this request's own epochs and settings from there."
+        ),
     ] = None
 
 

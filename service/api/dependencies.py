@@ -26,8 +26,14 @@ async def check_address(request: Request) -> None:
     for name, value in request.query_params.multi_items():
         if not is_storable(name + value):
             raise refusal(f"{name}: it holds a control character (NUL)", json_pointer([name]))
-        if name not in known:
+        if name not in known and not name.startswith(_open_names(request)):
             raise refusal(f"{name[:64]}: this path knows no such question", json_pointer([name]))
+
+
+def _open_names(request: Request) -> tuple[str, ...]:
+    """Give the beginnings of the names that the route takes whatever follows: `tag.`."""
+    parameters = (request.scope["route"].openapi_extra or {}).get("parameters", ())
+    return tuple(parameter["x-prefix"] for parameter in parameters if "x-prefix" in parameter)
 
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -86,22 +92,32 @@ async def _job(request: Request, tenant: Tenant, job_id: JobId) -> Job:
 TheJob = Annotated[Job, Depends(_job)]
 
 
-async def _kept_job(job: TheJob) -> Job:
+def kept(job: Job) -> Job:
+    """Give the job back; Gone where its results are past their time."""
     if job.expired_at is not None:
         text = f"the results of job '{job.id}' were kept as long as promised and are gone; GET the job for its summary"
         raise Gone(text, expired_at=job.expired_at)
     return job
 
 
+async def _kept_job(job: TheJob) -> Job:
+    return kept(job)
+
+
 KeptJob = Annotated[Job, Depends(_kept_job)]
 
 
-async def _succeeded_job(job: KeptJob) -> Job:
+def succeeded(job: Job) -> Job:
+    """Give the job back; Conflict where it has no result."""
     if job.status != Status.SUCCEEDED:
         raise Conflict(
             f"job '{job.id}' is {job.status}; it has no result yet or will have none", code="result_not_ready"
         )
     return job
+
+
+async def _succeeded_job(job: KeptJob) -> Job:
+    return succeeded(job)
 
 
 SucceededJob = Annotated[Job, Depends(_succeeded_job)]

@@ -8,8 +8,9 @@ from pydantic_core import to_json
 
 from service.db.session import Database
 from service.jobs import repository
+from service.jobs.filters import JobFilter
 from service.jobs.models import Job
-from service.jobs.repository import Look, Values
+from service.jobs.repository import Look
 from service.jobs.views import job_view
 
 _MOST_BYTES = 16 * 2**20
@@ -30,13 +31,13 @@ class JobLists:
         self._database = database
         self._kept = _Kept(most_bytes)
 
-    def page(self, tenant: str, *, filters: Values, before: str | None, limit: int) -> Listed:
+    def page(self, tenant: str, *, asked: JobFilter, before: str | None, limit: int) -> Listed:
         """Give up to `limit` jobs of a tenant, newest first, older than the job `before`."""
         with self._database.reading() as session:
-            looks = repository.jobs_page(session, tenant, filters=filters, before=before, limit=limit + 1)
+            looks = repository.jobs_page(session, tenant, asked=asked, before=before, limit=limit + 1)
             texts = {look: text for look in looks[:limit] if (text := self._kept.get(look)) is not None}
             others = repository.jobs_by_id(session, [look.id for look in looks[:limit] if look not in texts])
-        read = {job.id: self._rendered(job) for job in others if _is_still_asked_for(job, filters)}
+        read = {job.id: self._rendered(job) for job in others if asked.holds(job)}
         found = [text for look in looks[:limit] if (text := texts.get(look, read.get(look.id))) is not None]
         return Listed(texts=found, more_after=looks[limit - 1].id if len(looks) > limit else None)
 
@@ -45,11 +46,6 @@ class JobLists:
         if job.has_ended:
             self._kept.put(Look(job.id, *job.moves), text)
         return text
-
-
-def _is_still_asked_for(job: Job, filters: Values) -> bool:
-    """Tell whether a job that was read after the list still belongs into it."""
-    return all(getattr(job, name) == value for name, value in filters.items())
 
 
 class _Kept:

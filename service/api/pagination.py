@@ -49,6 +49,22 @@ def decode(cursor: str) -> Any:
         raise bad_cursor() from None
 
 
+def text_in(cursor: str) -> str:
+    """Give the text that a cursor holds; refuses one that holds something else."""
+    place = decode(cursor)
+    if not isinstance(place, str):
+        raise bad_cursor()
+    return place
+
+
+def number_in(cursor: str) -> int:
+    """Give the whole number that a cursor holds, 0 or more; refuses one that holds something else."""
+    place = decode(cursor)
+    if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place <= LARGEST_INTEGER // 2:
+        raise bad_cursor()
+    return place
+
+
 def bad_cursor() -> Unprocessable:
     """The refusal of a cursor that this list did not give."""
     return sound_json.refusal("cursor is not one that this list gave in this order; start without it", "/cursor")

@@ -128,3 +128,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock at once: a later upgrade of a lock that reads would fail with "locked"."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_postgresql(session: Session) -> bool:
+    """Say whether the session is PostgreSQL's; else it is SQLite's."""
+    return session.get_bind().dialect.name == "postgresql"

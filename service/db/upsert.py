@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.db.base import Base
+from service.db.session import is_postgresql
 
 Insert = postgresql.Insert | sqlite.Insert
 
@@ -31,5 +32,5 @@ def replacing(session: Session, table: type[Base], columns: Sequence[str]) -> In
 
 
 def _insert(session: Session, table: type[Base]) -> Insert:
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
     return insert(table)

@@ -22,6 +22,7 @@ WIDTHS = (8, 64, 512, 4096)
 _POINT = 1  # the width of a point itself
 _LAST_STEP = 2**63 - 1  # that a database can hold
 _MOST_SINGLE = 1_000_000  # points that are ever given one by one; more are never counted
+_POINTS_A_READ = 50_000
 _COLUMNS = ("job_id", "key", "width", "bucket", "last_step", "last", "low", "high", "n")
 
 
@@ -51,6 +52,17 @@ class _Extent:
     max_points: int
     few: bool
     has_buckets: bool
+
+
+def points(
+    session: Session, job_id: str, keys: Sequence[str], from_step: int, to_step: int | None
+) -> Iterator[tuple[Sequence[Any], ...]]:
+    """Give every point of these curves by key and step, some at a time: keys, steps and values."""
+    steps = Metric.step.between(from_step, _LAST_STEP if to_step is None else to_step)
+    mine = select(Metric.key, Metric.step, Metric.value).where(Metric.job_id == job_id, Metric.key.in_(keys), steps)
+    rows = session.execute(mine.order_by(Metric.key, Metric.step).execution_options(yield_per=_POINTS_A_READ))
+    for part in rows.partitions():
+        yield tuple(zip(*part, strict=True))
 
 
 def put_metrics(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:

@@ -14,23 +14,41 @@ from l0core.kind import Kind, versions_of
 from l0core.kinds import KINDS
 from service.errors import Conflict, NotFound
 from service.ids import new_id
-from service.jobs import curves, repository, traces
+from service.jobs import curves, origins, repository, traces
 from service.jobs.dispatch import Dispatcher
 from service.jobs.failures import deadline_exceeded, problem_object, worker_lost
 from service.jobs.models import Job
 from service.jobs.queue import route
 from service.jobs.states import TERMINAL, Status
-from service.jobs.values import ArtifactRef, Batch, Claim, Directive, EventNote, Failure, JobRequest, WorkerIdentity
+from service.jobs.values import (
+    ArtifactRef,
+    Batch,
+    Claim,
+    Directive,
+    EventNote,
+    Failure,
+    JobRequest,
+    Origin,
+    WorkerIdentity,
+)
 from service.problems import repository as problems
 
 
-def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispatcher) -> Job:
-    """Write a pending job on a problem of this tenant."""
+def submit(
+    session: Session,
+    tenant: str,
+    request: JobRequest,
+    dispatcher: Dispatcher,
+    *,
+    job_id: str | None = None,
+    origin: Origin | None = None,
+) -> Job:
+    """Write a pending job on a problem of this tenant; what it begins with is in the keeping of this `job_id`."""
     problem = problems.problem_of(session, tenant, request.problem_id)
     if problem is None:
         raise NotFound(f"there is no problem '{request.problem_id}'")
     job = Job(
-        id=new_id("job"),
+        id=job_id or new_id("job"),
         tenant=tenant,
         kind=request.kind,
         problem_id=problem.id,
@@ -46,8 +64,12 @@ def submit(session: Session, tenant: str, request: JobRequest, dispatcher: Dispa
         max_attempts=request.max_attempts,
         tags=request.tags,
         webhook_url=request.webhook_url,
+        retry_of=request.retry_of,
+        resumed_from=origins.shown(origin),
     )
     repository.add(session, job)
+    if origin is not None:
+        traces.put_checkpoint(session, job.id, traces.ORIGIN_ATTEMPT, origin.checkpoint)
     asked = {"tenant": tenant, "kind": job.kind, "problem_id": problem.id, "queue": job.queue, "device": job.device}
     note = EventNote(type="submitted", message=f"{request.kind} job submitted", logged=asked)
     traces.add_event(session, job.id, note)
@@ -68,7 +90,7 @@ def claim(
         session,
         job,
         problem_key=problems.storage_key(session, job.problem_id),
-        checkpoint=traces.checkpoint_ref(traces.latest_checkpoint(session, job_id)),
+        checkpoint=traces.latest_checkpoint(session, job_id),
     )
     data = {"attempt": held.attempt, "worker": worker.id}
     traces.add_event(session, job_id, EventNote(type="started", message=f"attempt {held.attempt} started", data=data))
@@ -217,7 +239,7 @@ def _keep(session: Session, held: Claim, batch: Batch) -> None:
     curves.put_metrics(session, held.job_id, batch.metrics)
     traces.put_targets(session, held, batch.targets)
     for ref in batch.checkpoints:
-        traces.put_checkpoint(session, held, ref)
+        traces.put_checkpoint(session, held.job_id, held.attempt, ref)
     for note in batch.events:
         traces.add_event(session, held.job_id, note)
 

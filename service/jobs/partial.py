@@ -36,7 +36,7 @@ def weights_file(system: Resources, job: Job, asked: str) -> Iterator[WeightsFil
         checkpoint, weights = read(system, job, asked, folder)
         path = folder / "weights.npy"
         save_vector(path, weights)
-        yield WeightsFile(path=path, checkpoint_id=checkpoint.id)
+        yield WeightsFile(path=path, version=checkpoint.id, checkpoint_id=checkpoint.id)
 
 
 def _by_id(system: Resources, job: Job, asked: str, folder: Path) -> tuple[StoredCheckpoint, FloatArray]:
@@ -73,9 +73,14 @@ def _unusable(checkpoint: StoredCheckpoint, error: CheckpointIncompatible) -> Co
 
 def _weights(system: Resources, job: Job, checkpoint: StoredCheckpoint, folder: Path) -> FloatArray:
     copy = folder / "checkpoint.safetensors"
-    if _copied(system, checkpoint.storage_key, copy) != checkpoint.sha256:
-        raise CheckpointIncompatible("its bytes are not the ones that were stored")
+    copy_checked(system, checkpoint, copy)
     return KINDS[job.kind].weights_in(copy)
+
+
+def copy_checked(system: Resources, checkpoint: StoredCheckpoint, target: Path) -> None:
+    """Copy a checkpoint's bytes; CheckpointIncompatible where they are gone or not the ones that were stored."""
+    if _copied(system, checkpoint.storage_key, target) != checkpoint.sha256:
+        raise CheckpointIncompatible("its bytes are not the ones that were stored")
 
 
 def _copied(system: Resources, key: str, target: Path) -> str:

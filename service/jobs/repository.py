@@ -21,13 +21,15 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.base import Base, database_now
 from service.ids import new_id
-from service.jobs.models import IdempotencyKey, Job, WebhookMessage
+from service.jobs.filters import JobFilter
+from service.jobs.models import IdempotencyKey, Job, StoredCheckpoint, WebhookMessage
 from service.jobs.states import TERMINAL, Stage, Status, sources
-from service.jobs.values import CheckpointRef, Claim, WorkerIdentity
+from service.jobs.traces import ORIGIN_ATTEMPT, checkpoint_ref
+from service.jobs.values import Claim, WorkerIdentity
 
 Values = Mapping[str, Any]
 _LATER = {"version": Job.version + 1}
@@ -98,12 +100,31 @@ def _batches(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (job_ids[start : start + _IDS_A_STATEMENT] for start in range(0, len(job_ids), _IDS_A_STATEMENT))
 
 
-def jobs_page(session: Session, tenant: str, *, filters: Values, before: str | None, limit: int) -> list[Look]:
+def jobs_page(session: Session, tenant: str, *, asked: JobFilter, before: str | None, limit: int) -> list[Look]:
     """Give up to `limit` jobs of a tenant, newest first, older than the job `before`."""
-    query = _LOOKS.where(Job.tenant == tenant, *(getattr(Job, name) == value for name, value in filters.items()))
+    query = _LOOKS.where(Job.tenant == tenant, *asked.where(session))
     if before is not None:
         query = query.where(Job.id < before)
     return [Look(*row) for row in session.execute(query.order_by(Job.id.desc()).limit(limit))]
+
+
+def give_to(session: Session, job_id: str, tenant: str) -> None:
+    """Let a job be another tenant's, under no idempotency key; its results are nobody's from now on."""
+    _changed(
+        session,
+        update(Job).where(Job.id == job_id).values(tenant=tenant, expired_at=_first_time(Job.expired_at), **_LATER),
+    )
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.job_id == job_id))
+
+
+def ids_of(session: Session, tenant: str, limit: int) -> list[str]:
+    """Give the ids of a tenant's first jobs."""
+    return list(session.scalars(select(Job.id).where(Job.tenant == tenant).order_by(Job.id).limit(limit)))
+
+
+def drop_job(session: Session, job_id: str) -> None:
+    """Delete the row of a job that nothing refers to any more."""
+    session.execute(delete(Job).where(Job.id == job_id))
 
 
 def job_of_key(session: Session, tenant: str, key: str) -> IdempotencyKey | None:
@@ -155,15 +176,16 @@ def claim(
             lease_token=token,
             lease_expires_at=database_now() + lease,
             heartbeat_at=database_now(),
-            started_at=func.coalesce(Job.started_at, database_now()),
+            started_at=_first_time(Job.started_at),
             worker=worker.id,
             **_LATER,
         ),
     )
 
 
-def held_job(session: Session, job: Job, *, problem_key: str, checkpoint: CheckpointRef | None) -> Claim:
+def held_job(session: Session, job: Job, *, problem_key: str, checkpoint: StoredCheckpoint | None) -> Claim:
     """Give what the holder of a claimed job needs to know of it."""
+    is_origin = checkpoint is not None and checkpoint.attempt == ORIGIN_ATTEMPT
     return Claim(
         job_id=job.id,
         token=job.lease_token or "",
@@ -179,7 +201,8 @@ def held_job(session: Session, job: Job, *, problem_key: str, checkpoint: Checkp
         checkpoint_every=job.checkpoint_every,
         deadline_seconds=job.deadline_seconds,
         deadline_in_seconds=seconds_to_deadline(session, job),
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_ref(checkpoint),
+        continues=is_origin and not (job.resumed_from or {}).get("same_run"),
     )
 
 
@@ -245,10 +268,15 @@ def _unheld() -> ColumnElement[bool]:
 
 
 def _ending(status: Status, changes: Values) -> dict[str, Any]:
-    asked = {"cancel_requested_at": func.coalesce(Job.cancel_requested_at, database_now())}
+    asked = {"cancel_requested_at": _first_time(Job.cancel_requested_at)}
     said = asked if status is Status.CANCELLED else {}  # a cancelled job always says when that was asked for
     ended = {"status": status.value, "finished_at": database_now(), "lease_expires_at": None}
     return {**ended, **said, **changes, **_LATER}
+
+
+def _first_time(moment: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """Give the moment, now where there was none."""
+    return func.coalesce(moment, database_now())
 
 
 def request_cancel(session: Session, job_id: str) -> Job | None:

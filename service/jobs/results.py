@@ -35,8 +35,9 @@ def weights_file(system: Resources, job: Job, checkpoint: str | None = None) -> 
         with partial.weights_file(system, job, checkpoint) as file:
             yield file
         return
-    with system.store.local(_weights_artifact(system, job).storage_key) as path:
-        yield WeightsFile(path=path)
+    artifact = _weights_artifact(system, job)
+    with system.store.local(artifact.storage_key) as path:
+        yield WeightsFile(path=path, version=artifact.sha256)
 
 
 def _weights_artifact(system: Resources, job: Job) -> StoredArtifact:
@@ -49,8 +50,8 @@ def _weights_artifact(system: Resources, job: Job) -> StoredArtifact:
 
 
 def dense_weights(file: WeightsFile) -> NDArray[np.float64]:
-    """Give the weights of all units."""
-    return np.array(open_vector(file.path))
+    """Give the weights of all units, of which none is read before it is used; only while the file is there."""
+    return open_vector(file.path)
 
 
 def active_weights(file: WeightsFile) -> ActiveWeights:
@@ -58,6 +59,17 @@ def active_weights(file: WeightsFile) -> ActiveWeights:
     dense = open_vector(file.path)
     indices = np.flatnonzero(dense).astype(np.int64)
     return ActiveWeights(indices=indices, values=np.array(dense[indices]), n_units=int(dense.size))
+
+
+def predictions_of_problem(system: Resources, tenant: str, problem_id: str, file: WeightsFile) -> dict[str, Any]:
+    """Give name and total of every target of a tenant's problem over the same units under these weights."""
+    with system.database.reading() as session:
+        problem = problems.problem_of(session, tenant, problem_id)
+    if problem is None:
+        raise NotFound(f"there is no problem '{problem_id}'")
+    if KINDS[problem.kind].weights is None:
+        raise NotFound(f"a {problem.kind} problem has no totals under weights")
+    return intake.estimates(system, problem.kind, problem.storage_key, file.path)
 
 
 def partial_predictions(system: Resources, job: Job, file: WeightsFile) -> dict[str, Any]:

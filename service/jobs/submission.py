@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import NotFound, Unprocessable
-from service.jobs import lifecycle, repository, waiting
+from service.ids import new_id
+from service.jobs import lifecycle, origins, repository, waiting
 from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
 from service.jobs.values import JobRequest
@@ -17,6 +18,7 @@ from service.logging import log
 from service.resources import Resources
 
 KEY_LIFETIME = timedelta(hours=24)
+_LATER = frozenset({"resume_from", "retry_of", "webhook_url"})
 
 
 def resolve_device(resources: Resources, asked: str) -> str:
@@ -30,10 +32,12 @@ def resolve_device(resources: Resources, asked: str) -> str:
 def submit(resources: Resources, dispatcher: Dispatcher, tenant: str, request: JobRequest, key: str | None) -> Job:
     """Write the job, or give the one that this key made of the same request before."""
     payload = _digest(request)
+    with resources.database.transaction() as session:
+        held = _job_of_key(session, tenant, key, payload)
+    if held is not None:
+        return held
     try:
-        with resources.database.transaction() as session:
-            held = _job_of_key(session, tenant, key, payload)
-            return held or _new_job(session, resources, dispatcher, tenant, request, key, payload)
+        return _written(resources, dispatcher, tenant, request, key, payload)
     except IntegrityError:  # another request with this key was first, or the problem is gone
         with resources.database.transaction() as session:
             held = _job_of_key(session, tenant, key, payload)
@@ -42,20 +46,16 @@ def submit(resources: Resources, dispatcher: Dispatcher, tenant: str, request: J
         return held
 
 
-def _new_job(
-    session: Session,
-    resources: Resources,
-    dispatcher: Dispatcher,
-    tenant: str,
-    request: JobRequest,
-    key: str | None,
-    payload: str,
+def _written(
+    resources: Resources, dispatcher: Dispatcher, tenant: str, request: JobRequest, key: str | None, payload: str
 ) -> Job:
-    job = lifecycle.submit(session, tenant, request, dispatcher)
-    waiting.review_new(session, job, resources.settings.worker_seen_seconds)
-    if key is not None:
-        repository.add(session, IdempotencyKey(tenant=tenant, key=key, payload_sha256=payload, job_id=job.id))
-    return job
+    job_id = new_id("job")
+    with origins.copied(resources, tenant, request, job_id) as origin, resources.database.transaction() as session:
+        job = lifecycle.submit(session, tenant, request, dispatcher, job_id=job_id, origin=origin)
+        waiting.review_new(session, job, resources.settings.worker_seen_seconds)
+        if key is not None:
+            repository.add(session, IdempotencyKey(tenant=tenant, key=key, payload_sha256=payload, job_id=job.id))
+        return job
 
 
 def _job_of_key(session: Session, tenant: str, key: str | None, payload: str) -> Job | None:
@@ -75,9 +75,12 @@ def _job_of_key(session: Session, tenant: str, key: str | None, payload: str) ->
 
 
 def _digest(request: JobRequest) -> str:
-    """Give the digest of what the client said; refuses a character that PostgreSQL cannot keep."""
+    """Give the digest of what the client said; refuses a character that PostgreSQL cannot keep.
+
+    What a client of an earlier release could not say counts only where it was said: a key outlives an upgrade.
+    """
     said = asdict(request) | {"device": request.asked_device or request.device}
-    text = json.dumps(said, sort_keys=True)
+    text = json.dumps({k: v for k, v in said.items() if v is not None or k not in _LATER}, sort_keys=True)
     if "\\u0000" in text:
         raise Unprocessable("a text of the request holds the character NUL; leave it out")
     return hashlib.sha256(text.encode()).hexdigest()

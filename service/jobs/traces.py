@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, delete, literal_column, select, up
 from sqlalchemy.orm import Session
 
 from service.db.base import database_now
-from service.db.session import after_commit
+from service.db.session import after_commit, is_postgresql
 from service.db.upsert import upsert
 from service.ids import new_id
 from service.jobs.models import Event, Job, Metric, MetricBucket, StoredArtifact, StoredCheckpoint, TargetRow
@@ -18,6 +18,7 @@ from service.jobs.values import ArtifactRef, CheckpointRef, Claim, EventNote
 from service.logging import log
 
 Values = Mapping[str, Any]
+ORIGIN_ATTEMPT = 0  # of the checkpoint a job begins with; its own attempts count from 1
 _LEVELS = {"finding": logging.DEBUG, **dict.fromkeys(("attempt_failed", "failed", "worker_lost"), logging.WARNING)}
 
 
@@ -43,13 +44,18 @@ def artifact(session: Session, job_id: str, name: str) -> StoredArtifact | None:
 
 
 def checkpoints(session: Session, job_id: str) -> list[StoredCheckpoint]:
-    """Give a job's checkpoints, that of the most epochs first, the newest of equals."""
+    """Give a job's checkpoints, that of the most epochs first, the newest of equals, the one it began with last."""
     return list(session.scalars(_newest_first(job_id)))
 
 
 def checkpoint(session: Session, job_id: str, checkpoint_id: str) -> StoredCheckpoint | None:
     """Give a checkpoint of this job."""
     return session.scalar(_newest_first(job_id).where(StoredCheckpoint.id == checkpoint_id))
+
+
+def origin(session: Session, job_id: str) -> StoredCheckpoint | None:
+    """Give the checkpoint a job began with, in its own keeping; None where it began afresh."""
+    return session.scalar(_newest_first(job_id).where(StoredCheckpoint.attempt == ORIGIN_ATTEMPT))
 
 
 def latest_checkpoint(session: Session, job_id: str) -> StoredCheckpoint | None:
@@ -59,7 +65,8 @@ def latest_checkpoint(session: Session, job_id: str) -> StoredCheckpoint | None:
 
 def _newest_first(job_id: str) -> Select[StoredCheckpoint]:
     query = select(StoredCheckpoint).where(StoredCheckpoint.job_id == job_id)
-    return query.order_by(StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
+    own = StoredCheckpoint.attempt > ORIGIN_ATTEMPT  # whose epochs a run that goes on counts from 0
+    return query.order_by(own.desc(), StoredCheckpoint.epoch.desc(), StoredCheckpoint.id.desc())
 
 
 def target_rows(
@@ -114,16 +121,16 @@ def put_targets(session: Session, held: Claim, rows: Sequence[Values]) -> None:
     upsert(session, TargetRow, mine)
 
 
-def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
+def put_checkpoint(session: Session, job_id: str, attempt: int, ref: CheckpointRef) -> None:
     """List a checkpoint that the store holds; one that is listed already (the answer was lost) is listed once."""
-    same = select(StoredCheckpoint.id).where(StoredCheckpoint.job_id == held.job_id)
+    same = select(StoredCheckpoint.id).where(StoredCheckpoint.job_id == job_id)
     if session.scalar(same.where(StoredCheckpoint.storage_key == ref.storage_key)) is not None:
         return
     session.add(
         StoredCheckpoint(
             id=new_id("ckp"),
-            job_id=held.job_id,
-            attempt=held.attempt,
+            job_id=job_id,
+            attempt=attempt,
             epoch=ref.epoch,
             size_bytes=ref.size_bytes,
             sha256=ref.sha256,
@@ -134,8 +141,9 @@ def put_checkpoint(session: Session, held: Claim, ref: CheckpointRef) -> None:
 
 
 def drop_older_checkpoints(session: Session, job_id: str, keep: int) -> list[str]:
-    """Take all checkpoints of a job but the newest `keep` off the list; gives the storage keys to delete."""
-    older = list(session.scalars(_newest_first(job_id).offset(keep)))
+    """Take all of a job's own checkpoints but the newest `keep` off the list; gives the storage keys to delete."""
+    own = _newest_first(job_id).where(StoredCheckpoint.attempt > ORIGIN_ATTEMPT)
+    older = list(session.scalars(own.offset(keep)))
     for row in older:
         session.delete(row)
     return [row.storage_key for row in older]
@@ -159,7 +167,7 @@ def put_artifacts(session: Session, job_id: str, refs: Iterable[ArtifactRef]) ->
 
 def drop_rows(session: Session, job_id: str, limit: int) -> int:
     """Delete some points of a job's loss curves and some of its target rows; gives how many, 0 where none are left."""
-    place: ColumnElement[Any] = literal_column("ctid" if _is_postgresql(session) else "rowid")
+    place: ColumnElement[Any] = literal_column("ctid" if is_postgresql(session) else "rowid")
     dropped = 0
     for table in (Metric, MetricBucket, TargetRow):
         some = select(place).select_from(table).where(table.job_id == job_id).limit(limit - dropped)
@@ -177,13 +185,14 @@ def drop_files(session: Session, job_id: str) -> list[str]:
     ]
 
 
+def drop_events(session: Session, job_id: str) -> None:
+    """Delete a job's events."""
+    session.execute(delete(Event).where(Event.job_id == job_id))
+
+
 def listed_files(session: Session, job_ids: Collection[str]) -> set[str]:
     """Give the storage keys of the artifacts and checkpoints of these jobs."""
     tables = (StoredArtifact, StoredCheckpoint)
     return {
         key for table in tables for key in session.scalars(select(table.storage_key).where(table.job_id.in_(job_ids)))
     }
-
-
-def _is_postgresql(session: Session) -> bool:
-    return session.get_bind().dialect.name == "postgresql"

@@ -8,6 +8,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResumeFrom:
+    """Where a new job begins: at a checkpoint of another one, by its id or the latest."""
+
+    job_id: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobRequest:
     """What a client asked for, validated; `device` is already cpu or cuda, `asked_device` what the client said."""
 
@@ -23,6 +31,8 @@ class JobRequest:
     tags: dict[str, str] = field(default_factory=dict)
     asked_device: str | None = None
     webhook_url: str | None = None
+    resume_from: ResumeFrom | None = None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +58,28 @@ class CheckpointRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The checkpoint a job begins with, in the job's own keeping, and the run it is of.
+
+    `same_run`: of a run of the same request, which is taken up again to the bit; else the new run goes on from where
+    that one stood, with settings of its own.
+    """
+
+    job_id: str
+    checkpoint_id: str
+    same_run: bool
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A .npy on this machine with the weights of all units, and the checkpoint they are of; None for a result's."""
+    """A .npy on this machine with the weights of all units, and the checkpoint they are of; None for a result's.
+
+    The same `version` (a digest, or the checkpoint's id) means the same weights.
+    """
 
     path: Path
+    version: str
     checkpoint_id: str | None = None
 
 
@@ -85,6 +113,7 @@ class Claim:
     deadline_seconds: float | None
     deadline_in_seconds: float | None
     checkpoint: CheckpointRef | None
+    continues: bool = False  # the checkpoint is another run's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,8 @@ def job_view(job: Job) -> dict[str, Any]:
         "error": job.error,
         "tags": job.tags,
         "webhook_url": job.webhook_url,
-        "retry_of": None,
-        "resumed_from": None,
+        "retry_of": job.retry_of,
+        "resumed_from": job.resumed_from,
         "version": job.version,
         "links": _links(job.id),
     }

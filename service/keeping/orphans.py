@@ -53,12 +53,17 @@ def remove(system: Resources, should_stop: Callable[[], bool]) -> None:
 
 
 def remove_of_attempt(system: Resources, held: Claim) -> None:
-    """Delete what an attempt that is over has stored and nothing names: it lost the job, or broke off while storing."""
-    keys = [stored.key for stored in system.store.keys(attempt_prefix(held.job_id, held.token))]
+    """Delete what an attempt that is over has stored and nothing names: it lost the job, or broke off while storing.
+
+    Where the job has ended, the attempts before it can list nothing any more: what they have left goes too.
+    """
+    keys = [stored.key for stored in system.store.keys(f"jobs/{held.job_id}/")]
     with system.database.transaction() as session:
         jobs.lock_job(session, held.job_id)  # its last transaction may be on its way still, its answer lost
+        job = jobs.job_by_id(session, held.job_id)
         named = traces.listed_files(session, [held.job_id])
-    _delete(system, [key for key in keys if key not in named])
+    mine = "" if job is None or job.has_ended else attempt_prefix(held.job_id, held.token)
+    _delete(system, [key for key in keys if key.startswith(mine) and key not in named])
 
 
 def look_up(system: Resources, keys: Collection[str]) -> Look:

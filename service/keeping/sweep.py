@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from service.jobs import outbox, repository, workers
+from service.jobs import deletion, outbox, repository, workers
 from service.jobs.submission import KEY_LIFETIME
 from service.keeping import orphans, results, scratch, uploads
 from service.resources import Resources
@@ -25,6 +25,7 @@ class Sweep:
         scratch.remove_leftovers(self._system)
         results.expire(self._system)
         results.clear(self._system, should_stop)
+        deletion.finish(self._system, should_stop)
         uploads.forget_unused(self._system)
         self._forget_small_rows()
         if not should_stop() and self._search_due():

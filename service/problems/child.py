@@ -105,7 +105,12 @@ def _multiply(request: MultiplyRequest) -> dict[str, Any]:
 
 def _estimate(request: EstimateRequest) -> dict[str, Any]:
     problem = cast("WeightedProblem", KINDS[request.kind].problem_type().load(Path(request.problem)))
-    totals = problem.estimates(trusted.open_vector(Path(request.weights)))
+    weights = trusted.open_vector(Path(request.weights))
+    if problem.n_units != weights.size:
+        raise ShapeMismatch(
+            f"the problem has {problem.n_units} units, the job's problem {weights.size}", pointer="/problem_id"
+        )
+    totals = problem.estimates(weights)
     return {"names": list(problem.names), "values": _finite(totals)}
 
 

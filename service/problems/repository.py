@@ -57,6 +57,18 @@ def problem_of(session: Session, tenant: str, problem_id: str) -> StoredProblem 
     return session.scalar(select(StoredProblem).where(StoredProblem.id == problem_id, StoredProblem.tenant == tenant))
 
 
+def problems_page(
+    session: Session, tenant: str, *, kind: str | None, before: str | None, limit: int
+) -> list[StoredProblem]:
+    """Give up to `limit` problems of a tenant, newest first, older than the problem `before`."""
+    query = select(StoredProblem).where(StoredProblem.tenant == tenant)
+    if kind is not None:
+        query = query.where(StoredProblem.kind == kind)
+    if before is not None:
+        query = query.where(StoredProblem.id < before)
+    return list(session.scalars(query.order_by(StoredProblem.id.desc()).limit(limit)))
+
+
 def same_problem(session: Session, tenant: str, sha256: str) -> StoredProblem | None:
     """Give the problem with this content."""
     return session.scalar(select(StoredProblem).where(StoredProblem.sha256 == sha256, StoredProblem.tenant == tenant))

@@ -1,8 +1,8 @@
 """What is asked of the parsing process, as JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from l0core.inputs import MatrixInput
 from service.problems.limits import Limits
@@ -32,6 +32,21 @@ class MatrixBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     matrix: MatrixInput
+
+
+class PredictionBody(BaseModel):
+    """What shall be predicted: the totals of a matrix over the units of a job's problem, or those of a problem."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    matrix: MatrixInput | None = None
+    problem_id: Annotated[str | None, Field(max_length=64, description="Id of a problem over the same units.")] = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.matrix is None) == (self.problem_id is None):
+            raise ValueError("give either matrix or problem_id")
+        return self
 
 
 class MultiplyRequest(BaseModel):

@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.system import System
 from tests.chaos.databases import Repair
 from tests.chaos.deployment import Deployment
+from tests.servers import freeze, resume
 from tests.service.jobs.waiting import until
 from tests.services import MARK, new_mark
 
@@ -150,19 +151,16 @@ class PostgresContainer:
     url: str
 
     def freeze(self) -> Repair:
-        """Let it serve nobody."""
+        """Stop every process of the server: `docker pause` wants a freezer of cgroups that not every engine has."""
         until(self.container.is_running, _PATIENCE_SECONDS)
-        self.container.stack.compose("pause", "postgres")
-        return self._thaw
+        frozen = freeze(self.container.first)
+        return lambda: resume(frozen)
 
     def crash(self) -> Repair:
         """Let it die; Docker brings it back."""
         until(self.container.is_running, _PATIENCE_SECONDS)
         self.container.first.kill()
         return lambda: None
-
-    def _thaw(self) -> None:
-        self.container.stack.compose("unpause", "postgres")
 
 
 @contextmanager

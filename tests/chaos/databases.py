@@ -6,9 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-import psutil
-
-from tests.servers import Postgres, own_postgres
+from tests.servers import Postgres, own_postgres, resume
 
 Repair = Callable[[], None]
 
@@ -57,18 +55,12 @@ class PostgresServer:
     def freeze(self) -> Repair:
         """Stop every process of the server."""
         frozen = self._server.freeze()
-        return lambda: _resume(frozen)
+        return lambda: resume(frozen)
 
     def crash(self) -> Repair:
         """End it as a crash does."""
         self._server.crash()
         return self._server.start
-
-
-def _resume(frozen: list[psutil.Process]) -> None:
-    for process in frozen:
-        with suppress(psutil.NoSuchProcess):
-            process.resume()
 
 
 @contextmanager

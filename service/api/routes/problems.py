@@ -8,6 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from l0core.kinds import KINDS
 from service.api.bodies import ProblemBody, inputs_of
 from service.api.dependencies import Tenant, TheSystem
+from service.api.pagination import Cursor, Limit, number_in, page, text_in
+from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
 from service.errors import Conflict, NotFound
 from service.jobs.repository import jobs_use_problem
@@ -35,6 +37,35 @@ def create_problem(
     stored, is_new = intake.register(system, tenant, kind.name, inputs_of(body, kind), body.tags)
     response.status_code = 201 if is_new else 200
     return _view(stored)
+
+
+@router.get("", response_model=dict[str, Any])
+def list_problems(
+    system: TheSystem,
+    tenant: Tenant,
+    kind: Annotated[str | None, Query(max_length=64, description="Only problems of this kind.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Give problems, newest first."""
+    before = text_in(cursor) if cursor else None
+    with system.database.reading() as session:
+        rows = repository.problems_page(session, tenant, kind=kind, before=before, limit=limit + 1)
+    return Json(page([_view(row) for row in rows], limit, rows[limit - 1].id if len(rows) > limit else None))
+
+
+@router.get("/{problem_id}/targets", response_model=dict[str, Any])
+def get_problem_targets(
+    system: TheSystem, tenant: Tenant, problem_id: str, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """Give a problem's targets in its order: index, name, value, weight, group, holdout, scale, tolerance."""
+    stored = _find(system, tenant, problem_id)
+    start = number_in(cursor) if cursor else 0
+    with system.store.local(stored.storage_key) as path:
+        rows = KINDS[stored.kind].stored_targets(path, start, start + limit + 1)
+    if rows is None:
+        raise NotFound(f"a {stored.kind} problem has no targets")
+    return Json(page(rows, limit, start + limit))
 
 
 @router.get("/{problem_id}")

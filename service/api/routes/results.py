@@ -1,49 +1,49 @@
 """What a calibration gives: weights, predictions, the fit of every target."""
 
-import json
-import re
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-import numpy as np
 from fastapi import APIRouter, Header, Query, Request
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from l0core.inputs import MatrixInput
 from service.api.dependencies import Checkpoint, SucceededJob, Tenant, TheSystem, WeightedJob
+from service.api.negotiation import chosen, rendered_as
 from service.api.pagination import LARGEST_INTEGER, Cursor, Limit, bad_cursor, decode, page
+from service.api.rendering import etag_of, rendered
 from service.api.sound_json import SoundJsonRoute, refusal
-from service.errors import NotAcceptable
+from service.api.weight_formats import FORMATS
 from service.jobs import results, traces
 from service.jobs.models import TargetRow
-from service.jobs.results import ActiveWeights
 from service.jobs.values import WeightsFile
 from service.problems import intake
-from service.problems.requests import MatrixBody
-from service.problems.trusted import npy_bytes
+from service.problems.requests import MatrixBody, PredictionBody
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=SoundJsonRoute)
-_CHUNK = 50_000
-_QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
-@router.get("/{job_id}/weights", response_model=None)
+@router.get("/{job_id}/weights", response_model=None, responses=rendered_as(FORMATS))
 def get_weights(
     system: TheSystem,
     request: Request,
     job: WeightedJob,
     checkpoint: Checkpoint = None,
     active_only: Annotated[bool, Query(description="Only units with a positive weight, by index.")] = True,
-    format: Annotated[str | None, Query(max_length=20, description="json, npy or csv; else by Accept.")] = None,  # noqa: A002
+    format: Annotated[str | None, Query(max_length=20, description=f"{', '.join(FORMATS)}; else by Accept.")] = None,  # noqa: A002
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Give the calibrated weights in float64."""
-    write = _FORMATS[_format(format, accept)]
+    name = chosen(FORMATS, format, accept)
     with results.weights_file(system, job, checkpoint) as file:
-        response = write(results.active_weights(file) if active_only else results.dense_weights(file))
-    response.headers.update(_source(request, file))
-    return response
+        give = results.active_weights if active_only else results.dense_weights
+        return rendered(
+            request,
+            system.store,
+            lambda target: FORMATS[name].write(give(file), target),
+            etag=etag_of(file.version, name, active_only),
+            media_type=FORMATS[name].media_type,
+            headers=_source(request, file),
+        )
 
 
 def _source(request: Request, file: WeightsFile) -> dict[str, str]:
@@ -70,7 +70,7 @@ def get_predictions(
 
 @router.post("/{job_id}/predictions")
 def predict(
-    body: MatrixBody,
+    body: PredictionBody,
     system: TheSystem,
     tenant: Tenant,
     request: Request,
@@ -78,10 +78,14 @@ def predict(
     job: WeightedJob,
     checkpoint: Checkpoint = None,
 ) -> dict[str, Any]:
-    """Give the calibrated totals of another matrix over the same units."""
+    """Give the calibrated totals of another matrix, or of another problem, over the same units."""
     with results.weights_file(system, job, checkpoint) as file:
         response.headers.update(_source(request, file))
-        return {"values": intake.multiply(system, tenant, body, file.path)}
+        if body.problem_id is not None:
+            return results.predictions_of_problem(system, tenant, body.problem_id, file)
+        return {
+            "values": intake.multiply(system, tenant, MatrixBody(matrix=cast("MatrixInput", body.matrix)), file.path)
+        }
 
 
 @router.get("/{job_id}/targets")
@@ -147,94 +151,3 @@ def _place(cursor: str, sort: str, kind: type[str] | type[float]) -> tuple[str |
             if abs(index) <= LARGEST_INTEGER:
                 return place, index
     raise bad_cursor()
-
-
-def _format(asked: str | None, accept: str | None) -> str:
-    if asked is not None:
-        if asked not in _FORMATS:
-            raise NotAcceptable(f"format must be one of {', '.join(_FORMATS)}")
-        return asked
-    for media_type in _by_liking(accept or "*/*"):
-        if media_type in _MEDIA_TYPES:
-            return _MEDIA_TYPES[media_type]
-    raise NotAcceptable(f"Accept must allow one of {', '.join(_MEDIA_TYPES)}")
-
-
-def _by_liking(accept: str) -> list[str]:
-    """Give the media types of an Accept header, the best liked first, without those of quality 0.
-
-    >>> _by_liking("application/json;q=0.1, text/csv, text/html;q=0")
-    ['text/csv', 'application/json']
-    """
-    liked = sorted(map(_liking, accept.split(",")), reverse=True, key=lambda pair: pair[1])
-    return [media_type for media_type, q in liked if q > 0]
-
-
-def _liking(part: str) -> tuple[str, float]:
-    media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    q = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
-    return media_type, float(q) if _QUALITY.fullmatch(q) else 0.0
-
-
-Weights = ActiveWeights | NDArray[np.float64]
-
-
-def _json(weights: Weights) -> Response:
-    return StreamingResponse(_json_parts(weights), media_type="application/json")
-
-
-def _json_parts(weights: Weights) -> Iterator[str]:
-    if isinstance(weights, ActiveWeights):
-        yield '{"indices": ['
-        yield from _numbers(weights.indices)
-        yield '], "values": ['
-        yield from _numbers(weights.values)
-        yield f'], "count": {weights.indices.size}, "n_units": {weights.n_units}}}'
-        return
-    yield '{"values": ['
-    yield from _numbers(weights)
-    yield f'], "n_units": {weights.size}}}'
-
-
-def _numbers(array: NDArray[Any]) -> Iterator[str]:
-    for start in range(0, array.size, _CHUNK):
-        yield (", " if start else "") + json.dumps(array[start : start + _CHUNK].tolist())[1:-1]
-
-
-def _npy(weights: Weights) -> Response:
-    return Response(npy_bytes(_table(weights)), media_type="application/x-npy")
-
-
-def _table(weights: Weights) -> NDArray[Any]:
-    if not isinstance(weights, ActiveWeights):
-        return weights
-    table = np.empty(weights.indices.size, dtype=[("index", "<i8"), ("weight", "<f8")])
-    table["index"], table["weight"] = weights.indices, weights.values
-    return table
-
-
-def _csv(weights: Weights) -> Response:
-    return StreamingResponse(_csv_parts(weights), media_type="text/csv; charset=utf-8")
-
-
-def _csv_parts(weights: Weights) -> Iterator[str]:
-    indices, values = (
-        (weights.indices, weights.values)
-        if isinstance(weights, ActiveWeights)
-        else (np.arange(weights.size, dtype=np.int64), weights)
-    )
-    yield "index,weight\n"
-    for start in range(0, indices.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        yield "".join(f"{i},{w!r}\n" for i, w in zip(indices[part].tolist(), values[part].tolist(), strict=True))
-
-
-_FORMATS: dict[str, Callable[[Weights], Response]] = {"json": _json, "npy": _npy, "csv": _csv}
-_MEDIA_TYPES = {
-    "*/*": "json",
-    "application/*": "json",
-    "application/json": "json",
-    "application/x-npy": "npy",
-    "text/csv": "csv",
-    "text/*": "csv",
-}

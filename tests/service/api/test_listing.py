@@ -11,6 +11,7 @@ from service.api.listing import JobLists
 from service.api.responses import Json
 from service.jobs import repository
 from service.jobs.expiry import expire
+from service.jobs.filters import JobFilter
 from service.jobs.views import job_view
 from service.system import System
 from tests.service.jobs import scenes
@@ -29,8 +30,8 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def shown(lists: JobLists, **filters: str) -> list[dict[str, Any]]:
-    page = lists.page(scenes.TENANT, filters=filters, before=None, limit=50)
+def shown(lists: JobLists, **filters: Any) -> list[dict[str, Any]]:
+    page = lists.page(scenes.TENANT, asked=JobFilter(**filters), before=None, limit=50)
     return [from_json(text) for text in page.texts]
 
 
@@ -95,7 +96,7 @@ def test_pages_follow_one_another(system: System) -> None:
     ids = [scenes.submitted(system) for _ in range(5)]
     lists, seen, before = JobLists(system.database), [], None
     for _ in range(3):
-        page = lists.page(scenes.TENANT, filters={}, before=before, limit=2)
+        page = lists.page(scenes.TENANT, asked=JobFilter(), before=before, limit=2)
         seen += [from_json(text)["id"] for text in page.texts]
         before = page.more_after
     assert (seen, before) == (ids[::-1], None)

@@ -1,5 +1,6 @@
 """Files that no row names go once they are old; whatever is named, young, or on its way stays."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -140,6 +141,18 @@ def test_an_attempt_that_is_over_leaves_only_what_is_named(system: System) -> No
     orphans.remove_of_attempt(system, held)
     left = [key for key in shelves.keys(system) if key.startswith("jobs")]
     assert left == sorted([other, named.storage_key])
+
+
+def test_who_ends_a_job_removes_what_killed_attempts_have_left(system: System) -> None:
+    held = scenes.running(system, problem_id=known_problem(system))
+    named = replace(scenes.checkpoint_ref(5), storage_key=f"jobs/{held.job_id}/killed/listed")
+    scenes.report(system, held, Batch(checkpoints=[named]))
+    for key in (named.storage_key, f"jobs/{held.job_id}/killed/checkpoint", "jobs/job_other/killed/checkpoint"):
+        shelves.put(system, key)
+    assert scenes.succeed(system, held)
+    orphans.remove_of_attempt(system, held)
+    left = [key for key in shelves.keys(system) if key.startswith("jobs")]
+    assert left == sorted(["jobs/job_other/killed/checkpoint", named.storage_key])
 
 
 def test_a_checkpoint_reported_twice_is_listed_once(system: System) -> None:

@@ -135,6 +135,21 @@ def test_whether_a_webhook_arrived_is_told(inside: Door) -> None:
     assert told["delivered_at"] is not None
 
 
+def test_a_job_is_deleted_with_its_message(inside: Door) -> None:
+    job = inside.job(inside.listed_problem(), webhook_url=URL)
+    inside.http.post(job["links"]["cancel"])
+    assert inside.http.delete(job["links"]["self"]).status_code == 204
+    with inside.system.database.reading() as session:
+        assert (outbox.counts(session), outbox.due(session, 10)) == ({}, [])
+
+
+@_ON_SQLITE
+def test_a_retry_tells_the_same_webhook(inside: Door) -> None:
+    job = inside.job(inside.listed_problem(), webhook_url=URL)
+    inside.http.post(job["links"]["cancel"])
+    assert inside.http.post(f"{job['links']['self']}/retry").json()["webhook_url"] == URL
+
+
 @_ON_SQLITE
 def test_there_is_no_webhook_of_a_job_of_another_tenant(inside: Door) -> None:
     job = inside.job(inside.listed_problem(), webhook_url=URL)
