@@ -39,6 +39,7 @@ from service.api.routes import (
     results,
     scrape,
     uploads,
+    webhooks,
 )
 from service.auth.guard import check_start
 from service.keeping.scratch import remove_leftovers
@@ -61,6 +62,7 @@ _ROUTES = (  # what is asked most often comes first
     results,
     checkpoints,
     artifacts,
+    webhooks,
     job_log,
     compare,
     capabilities,
