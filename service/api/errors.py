@@ -48,7 +48,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     for away in UNAVAILABLE:
-        app.add_exception_handler(away, _database_error)
+        app.add_exception_handler(away, database_away)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(RecursionError, _too_deep)
@@ -93,6 +93,11 @@ def _printable(text: str) -> str:
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)  # noqa: S101 - the registration above says so
+    return refused(request, error)
+
+
+def refused(request: Request, error: ServiceError) -> JSONResponse:
+    """Give a refusal as a response."""
     return problem(
         request,
         error.status,
@@ -137,7 +142,8 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     return problem(request, error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
 
 
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
+async def database_away(request: Request, error: Exception) -> JSONResponse:
+    """Log what the database said, and ask the client to come again."""
     log.error("database_unavailable", error=str(error))
     if is_full(error):
         return await _service_error(request, storage_full("what was asked for"))

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import NotFound, Unprocessable
-from service.jobs import lifecycle, repository, waiting
+from service.jobs import lifecycle, quotas, repository, waiting
 from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
 from service.jobs.values import JobRequest
@@ -51,6 +51,7 @@ def _new_job(
     key: str | None,
     payload: str,
 ) -> Job:
+    quotas.check_submission(session, resources.settings, tenant)
     job = lifecycle.submit(session, tenant, request, dispatcher)
     waiting.review_new(session, job, resources.settings.worker_seen_seconds)
     if key is not None:

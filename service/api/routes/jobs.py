@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheJob, TheSystem, lists_of, reader_of
+from service.api.dependencies import NEEDS_ROOM, JobId, Tenant, TheJob, TheSystem, lists_of, reader_of
 from service.api.pagination import Cursor, Limit, bad_cursor, decode, json_page
 from service.api.preconditions import is_known
 from service.api.responses import Json
@@ -22,7 +22,7 @@ LONGEST_WAIT = 25
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, dependencies=[NEEDS_ROOM])
 async def create_job(
     body: JobBody,
     request: Request,
