@@ -28,9 +28,11 @@ def inside(settings: Settings) -> Iterator[Door]:
         yield opened
 
 
-@pytest.fixture
-def keyed(settings: Settings) -> Iterator[Keyed]:
-    """The application in this process, asking for keys; once on SQLite and once on PostgreSQL."""
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Keyed]:
+    """The application in this process, asking for keys, on SQLite; shared by a module: take a tenant of your own."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("keyed"), broker_url=redis_url)
+    upgrade(settings.database)
     with asking_for_keys(settings) as opened:
         yield opened
 

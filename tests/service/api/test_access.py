@@ -11,12 +11,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from service.auth.callers import Scope
-from service.settings import Settings
 from tests.service.api.door import Door, called_here, refused
 from tests.service.api.keyed import Keyed, asking_for_keys
 from tests.service.jobs import scenes
 
-_ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 GOOD_FORM = "l0_" + "A" * 43
 
 
@@ -28,14 +26,12 @@ def test_a_key_lets_its_tenant_in(keyed: Keyed) -> None:
         assert keyed.door("a", scope).http.get("/v1/jobs").status_code == 200
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
 def test_the_word_bearer_may_be_written_as_one_likes(keyed: Keyed, scheme: str) -> None:
     _, key = keyed.key("a")
     assert keyed.stranger.http.get("/v1/jobs", headers={"Authorization": f"{scheme} {key}"}).status_code == 200
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize(
     "sent",
     [
@@ -61,7 +57,6 @@ def test_what_is_no_good_key_is_refused(keyed: Keyed, sent: str | bytes) -> None
     assert reply.headers["WWW-Authenticate"] == "Bearer"
 
 
-@_ON_SQLITE
 def test_two_keys_at_once_are_refused(keyed: Keyed) -> None:
     keys = [("Authorization", f"Bearer {keyed.key('a')[1]}") for _ in range(2)]
     refused(keyed.stranger.http.get("/v1/jobs", headers=keys), 401, "unauthorized")
@@ -78,7 +73,6 @@ def test_a_revoked_key_is_refused_once_what_is_known_of_it_is_old(
     refused(door.http.get("/v1/jobs"), 401, "unauthorized", says="revoked")
 
 
-@_ON_SQLITE
 def test_a_known_key_is_not_looked_up_again_for_a_while(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
     door = keyed.door("a")
     assert door.http.get("/v1/methods").status_code == 200
@@ -86,7 +80,6 @@ def test_a_known_key_is_not_looked_up_again_for_a_while(keyed: Keyed, monkeypatc
     assert door.http.get("/v1/methods").status_code == 200
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
 def test_a_key_in_the_address_is_refused(keyed: Keyed, name: str) -> None:
     _, key = keyed.key("a")
@@ -96,7 +89,6 @@ def test_a_key_in_the_address_is_refused(keyed: Keyed, name: str) -> None:
     assert key not in reply.text
 
 
-@_ON_SQLITE
 def test_the_key_comes_back_in_no_answer(keyed: Keyed) -> None:
     _, key = keyed.key("a")
     door = keyed.door_of(key)
@@ -104,10 +96,10 @@ def test_the_key_comes_back_in_no_answer(keyed: Keyed) -> None:
         assert key not in reply.text + str(reply.headers)
 
 
-def test_a_database_that_is_away_is_said_as_such(settings: Settings) -> None:
-    away = settings.model_copy(update={"database_url": "postgresql+psycopg://l0@127.0.0.1:1/l0"})
-    with asking_for_keys(away) as keyed, capture_logs():
-        reply = keyed.door_of(GOOD_FORM).http.get("/v1/jobs")
+def test_a_database_that_is_away_is_said_as_such(keyed: Keyed) -> None:
+    away = keyed.system.settings.model_copy(update={"database_url": "postgresql+psycopg://l0@127.0.0.1:1/l0"})
+    with asking_for_keys(away) as other, capture_logs():
+        reply = other.door_of(GOOD_FORM).http.get("/v1/jobs")
     refused(reply, 503, "not_ready")
     assert reply.headers["Retry-After"]
 
@@ -115,19 +107,16 @@ def test_a_database_that_is_away_is_said_as_such(settings: Settings) -> None:
 # --- for what
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize("path", ["/healthz", "/health", "/", "/static/app.js", "/openapi.json"])
 def test_what_tells_nothing_of_a_tenant_needs_no_key(keyed: Keyed, path: str) -> None:
     assert keyed.stranger.http.get(path).status_code == 200
 
 
-@_ON_SQLITE
-@pytest.mark.parametrize("path", ["/v1/nothing", "/nowhere", "/static", "/healthz/", "//v1/jobs", "/v1/../healthz"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nowhere", "/static", "/healthz/", "//v1/jobs"])
 def test_what_is_not_there_needs_one_too(keyed: Keyed, path: str) -> None:
     refused(keyed.stranger.http.get(path), 401, "unauthorized")
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize(("scope", "status"), [(Scope.READ, 403), (Scope.WRITE, 403), (Scope.ADMIN, 200)])
 def test_numbers_of_all_tenants_are_for_admins(keyed: Keyed, scope: Scope, status: int) -> None:
     reply = keyed.door("a", scope).http.get("/metrics")
@@ -157,7 +146,6 @@ def _exchange(keyed: Keyed, *headers: tuple[bytes, bytes]) -> list[MutableMappin
     return sent
 
 
-@_ON_SQLITE
 @pytest.mark.parametrize("body", [(b"content-length", b"4294967296"), (b"transfer-encoding", b"chunked")])
 def test_a_large_body_of_a_stranger_is_not_read_and_the_connection_is_closed(
     keyed: Keyed, body: tuple[bytes, bytes]
@@ -167,21 +155,18 @@ def test_a_large_body_of_a_stranger_is_not_read_and_the_connection_is_closed(
     assert (b"connection", b"close") in start["headers"]
 
 
-@_ON_SQLITE
 def test_a_connection_goes_on_after_a_small_body_that_was_refused(keyed: Keyed) -> None:
     start, _ = _exchange(keyed, (b"content-length", b"100"))
     assert start["status"] == 401
     assert b"connection" not in dict(start["headers"])
 
 
-@_ON_SQLITE
 def test_a_large_body_of_one_who_may_only_read_is_not_read(keyed: Keyed) -> None:
     _, key = keyed.key("a", Scope.READ)
     start, _ = _exchange(keyed, (b"authorization", b"Bearer " + key.encode()), (b"content-length", b"4294967296"))
     assert start["status"] == 403
 
 
-@_ON_SQLITE
 def test_behind_a_proxy_the_public_name_is_taken(keyed: Keyed) -> None:
     assert keyed.door("a").http.get("/v1/jobs", headers={"Host": "l0.example.org"}).status_code == 200
 
@@ -190,13 +175,12 @@ def test_behind_a_proxy_the_public_name_is_taken(keyed: Keyed) -> None:
 
 
 @pytest.fixture
-def slow(settings: Settings) -> Iterator[Keyed]:
+def slow(keyed: Keyed) -> Iterator[Keyed]:
     """A service that takes three requests a minute."""
-    with asking_for_keys(settings.model_copy(update={"quota_requests_a_minute": 3})) as opened:
+    with asking_for_keys(keyed.system.settings.model_copy(update={"quota_requests_a_minute": 3})) as opened:
         yield opened
 
 
-@_ON_SQLITE
 def test_one_request_too_many_is_refused_and_told_when_to_come_again(slow: Keyed) -> None:
     door, other = slow.door("a"), slow.door("b")
     replies = [door.http.get("/v1/methods") for _ in range(3)]
@@ -215,7 +199,6 @@ def test_one_request_too_many_is_refused_and_told_when_to_come_again(slow: Keyed
     assert door.http.get("/healthz").status_code == 200
 
 
-@_ON_SQLITE
 def test_a_stranger_takes_nothing_from_anybody(slow: Keyed) -> None:
     door = slow.door("a")
     for _ in range(10):
@@ -224,10 +207,9 @@ def test_a_stranger_takes_nothing_from_anybody(slow: Keyed) -> None:
     assert door.http.get("/v1/methods").status_code == 200
 
 
-@_ON_SQLITE
-def test_where_no_keys_are_asked_for_nobody_is_counted(settings: Settings) -> None:
-    changed = {"quota_requests_a_minute": 1, "quota_active_jobs": 1, "quota_stored_bytes": 1}
-    with called_here(settings.model_copy(update=changed)) as door:
+def test_where_no_keys_are_asked_for_nobody_is_counted(keyed: Keyed) -> None:
+    changed = {"require_keys": False, "quota_requests_a_minute": 1, "quota_active_jobs": 1, "quota_stored_bytes": 1}
+    with called_here(keyed.system.settings.model_copy(update=changed)) as door:
         problem = door.listed_problem()
         for _ in range(3):
             door.job(problem)
@@ -247,7 +229,6 @@ def test_a_name_with_line_breaks_begins_no_line_of_the_log(door: Door, problem_i
     assert "job_forged" not in [line.get("job_id") for line in lines]
 
 
-@_ON_SQLITE
 def test_the_log_says_which_key_it_was(keyed: Keyed) -> None:
     key_id, key = keyed.key("a")
     problem = scenes.keep_problem(keyed.system, tenant="a")
