@@ -15,12 +15,18 @@ from service.auth.callers import Scope as KeyScope
 from service.auth.guard import ANONYMOUS
 from service.auth.meter import Allowance, Meter
 from service.db.session import UNAVAILABLE
-from service.errors import Forbidden, QuotaExceeded, ServiceError
+from service.errors import Forbidden, QuotaExceeded, ServiceError, Unauthorized
+from service.logging import log
 
 _OPEN = frozenset({"/", "/healthz", "/readyz", "/health", "/ping", "/openapi.json"})
 _STATIC = "/static/"
 _ONLY_READ = frozenset({"GET", "HEAD", "OPTIONS"})
 _CALLER = "caller"
+_STREAM = b"text/event-stream"
+
+
+class _Revoked(Exception):
+    """The key of an open stream is good no more."""
 
 
 class Anonymous:
@@ -56,9 +62,36 @@ class Keyed:
         scope.setdefault("state", {})[_CALLER] = caller
         bind_contextvars(key_id=caller.key_id)
         if self._meter is None:
-            await self._app(scope, receive, send)
+            await self._let_in(scope, receive, send)
         else:
             await self._metered(self._meter, caller, scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application; a stream of events ends with the first message after its key was revoked."""
+        streams = False
+
+        async def while_good(message: Message) -> None:
+            nonlocal streams
+            if message["type"] == "http.response.start":
+                streams = any(name == b"content-type" and _STREAM in value for name, value in message["headers"])
+            elif streams and not await self._is_still_good(scope):
+                raise _Revoked
+            await send(message)
+
+        try:
+            await self._app(scope, receive, while_good)
+        except _Revoked:
+            log.info("stream_ended", reason="its key was revoked")
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _is_still_good(self, scope: Scope) -> bool:
+        try:
+            await self._callers.of(scope["headers"])
+        except Unauthorized:
+            return False
+        except UNAVAILABLE:  # who was good is, until the database says otherwise
+            return True
+        return True
 
     async def _metered(self, meter: Meter, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         allowance = meter.take(caller.tenant)
@@ -70,15 +103,16 @@ class Keyed:
             await send(message)
 
         if allowance.granted:
-            await self._app(scope, receive, with_fields)
+            await self._let_in(scope, receive, with_fields)
         else:
             await self._refuse(_too_fast(meter.requests_a_minute, allowance), scope, receive, with_fields)
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer without reading the body; a large one is not waited for."""
         request = Request(scope)
-        known = isinstance(error, ServiceError)
-        reply: Response = refused(request, error) if known else await database_away(request, error)
+        reply: Response = (
+            refused(request, error) if isinstance(error, ServiceError) else await database_away(request, error)
+        )
         if not self._is_small(scope):
             reply.headers["Connection"] = "close"
         await reply(scope, receive, send)

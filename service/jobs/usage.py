@@ -17,7 +17,7 @@ def stored_bytes(session: Session, tenant: str) -> int:
     return sum(int(session.scalar(query) or 0) for query in (*kept, *left))
 
 
-def _sum_of_jobs(table: type[StoredArtifact | StoredCheckpoint], tenant: str) -> Select[tuple[int]]:
+def _sum_of_jobs(table: type[StoredArtifact | StoredCheckpoint], tenant: str) -> Select[int]:
     return select(func.sum(table.size_bytes)).join(Job, Job.id == table.job_id).where(Job.tenant == tenant)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -78,6 +79,23 @@ def test_a_known_key_is_not_looked_up_again_for_a_while(keyed: Keyed, monkeypatc
     assert door.http.get("/v1/methods").status_code == 200
     monkeypatch.setattr("service.auth.keys.callers", lambda *_: pytest.fail("it was looked up"))
     assert door.http.get("/v1/methods").status_code == 200
+
+
+def test_the_stream_of_a_revoked_key_ends(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.callers.KNOWN_SECONDS", 0.0)
+    monkeypatch.setattr("service.api.routes.events._KEEP_ALIVE_SECONDS", 0.05)
+    key_id, key = keyed.key("a")
+    door = keyed.door_of(key)
+    job = door.job(scenes.keep_problem(keyed.system, tenant="a"))
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(door.http.get, job["links"]["events"], headers={"Accept": "text/event-stream"})
+        with pytest.raises(TimeoutError):
+            stream.result(timeout=0.5)
+        keyed.revoke(key_id)
+        text = stream.result(timeout=30).text
+    assert "event: submitted" in text
+    assert ": keep-alive" in text
+    assert "event: end" not in text
 
 
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
