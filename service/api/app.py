@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     _let_in(app, system)
+    _describe_keys(app)
     app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
@@ -116,3 +118,16 @@ def _let_in(app: FastAPI, system: System) -> None:
     meter = Meter(settings.quota_requests_a_minute) if settings.quota_requests_a_minute else None
     callers = Callers(system.database)
     app.add_middleware(Keyed, callers=callers, meter=meter, largest_body=settings.max_body_bytes)
+
+
+def _describe_keys(app: FastAPI) -> None:
+    """Let the OpenAPI document say how a key is sent; where none is asked for it does no harm."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}, {}]
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -189,6 +189,12 @@ def test_behind_a_proxy_the_public_name_is_taken(keyed: Keyed) -> None:
     assert keyed.door("a").http.get("/v1/jobs", headers={"Host": "l0.example.org"}).status_code == 200
 
 
+def test_the_document_says_how_a_key_is_sent(keyed: Keyed) -> None:
+    document = keyed.stranger.http.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    assert document["security"] == [{"key": []}, {}]
+
+
 # --- how often
 
 
