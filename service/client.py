@@ -44,10 +44,11 @@ class JobFailed(Exception):
 
 
 class Client:
-    """A connection to one service."""
+    """A connection to one service; `key` is an API key, where it asks for one."""
 
-    def __init__(self, base_url: str, *, timeout: float = 60.0) -> None:
-        self._http = httpx.Client(base_url=base_url.rstrip("/"), timeout=timeout)
+    def __init__(self, base_url: str, *, key: str | None = None, timeout: float = 60.0) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=base_url.rstrip("/"), headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

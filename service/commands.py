@@ -11,6 +11,7 @@ from rich.console import Console
 
 from l0core.cli import app as engine
 from l0core.version import VERSION
+from service import key_commands
 from service.ending import Ended, only_loading
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="L0 calibration: household weights that meet published totals, with as few households as possible.",
 )
 app.registered_commands.extend(engine.registered_commands)
+app.add_typer(key_commands.app, name="keys")
 _err = Console(stderr=True)
 Data = Annotated[Path, typer.Option(help="Folder that holds everything: database, files, broker socket, logs.")]
 

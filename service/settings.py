@@ -48,8 +48,27 @@ class Settings(BaseSettings):
         le=64,
         description="Processes of an API that answer on its socket; a second core wants a second.",
     )
+    require_keys: bool | None = Field(
+        default=None,
+        description="Ask every caller for an API key; by default on every address but loopback: docs/access.md.",
+    )
     allow_anonymous: bool = Field(
         default=False, description="Serve another address than loopback without API keys, on your own word."
+    )
+
+    quota_stored_bytes: int = Field(
+        default=200 * 10**9, ge=0, description="Bytes a tenant may keep where keys are asked for; 0: no limit."
+    )
+    quota_active_jobs: int = Field(
+        default=100, ge=0, description="Jobs of a tenant that wait or run, where keys are asked for; 0: no limit."
+    )
+    quota_requests_a_minute: int = Field(
+        default=6_000,
+        ge=0,
+        description="Requests of a tenant to one API process, where keys are asked for; 0: no limit.",
+    )
+    max_waiting_jobs: int = Field(
+        default=100_000, gt=0, description="Pending jobs of all tenants before no more are taken (503 queue_full)."
     )
 
     max_upload_bytes: int = Field(default=4 * 2**30, gt=0, description="Largest upload.")
@@ -143,6 +162,13 @@ class Settings(BaseSettings):
         values = {name: getattr(self, name) for name in self.model_fields_set}
         own = {f"L0_{name.upper()}": str(value) for name, value in values.items() if value is not None}
         return {**os.environ, **own}
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a caller needs an API key; only then are there tenants, scopes and quotas."""
+        if self.require_keys is None:
+            return not (self.on_loopback or self.allow_anonymous)
+        return self.require_keys
 
     @property
     def on_loopback(self) -> bool:

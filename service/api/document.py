@@ -93,7 +93,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made["components"]
         components["schemas"] = {k: v for k, v in components["schemas"].items() if k not in _UNUSED} | _schemas()
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": _KEY}}
-        made["security"] = [{}, {"key": []}]
+        made["security"] = [{"key": []}, {}]
         app.openapi_schema = made
     return app.openapi_schema
 

@@ -79,6 +79,7 @@ def _keep(system: Resources, row: StoredProblem, built: Path) -> tuple[StoredPro
     held = _held(system, row)
     if held is not None:
         return held, False
+    row.size_bytes = built.stat().st_size
     system.store.put(row.storage_key, built)
     try:
         with system.database.transaction() as session:

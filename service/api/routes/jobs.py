@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheSystem, lists_of, reader_of
+from service.api.dependencies import NEEDS_ROOM, JobId, Tenant, TheSystem, lists_of, reader_of
 from service.api.pagination import Cursor, Limit, json_page, text_in
 from service.api.preconditions import is_known
 from service.api.responses import Json
@@ -59,7 +59,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, dependencies=[NEEDS_ROOM])
 async def create_job(
     body: JobBody,
     request: Request,

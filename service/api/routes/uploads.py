@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from service.api.dependencies import Tenant, TheSystem
+from service.api.dependencies import NEEDS_ROOM, Tenant, TheSystem
 from service.errors import NotFound, UnsupportedMedia
 from service.problems import repository
 from service.problems.content_types import UPLOAD_CONTENT_TYPES
@@ -21,6 +21,7 @@ _CURL = "curl -H 'Content-Type: application/x-npz' --data-binary @M.npz {url}"
     "",
     status_code=201,
     responses={200: {"description": "These bytes are held already."}},
+    dependencies=[NEEDS_ROOM],
     openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(UPLOAD_CONTENT_TYPES, _BYTES)}},
 )
 async def create_upload(

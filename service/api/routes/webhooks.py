@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import Tenant, TheJob, TheSystem
+from service.api.dependencies import NEEDS_WRITE, Tenant, TheJob, TheSystem
 from service.errors import NotFound
 from service.jobs import outbox, webhook_secrets
 from service.jobs.models import WebhookSecret
@@ -12,7 +12,7 @@ from service.jobs.models import WebhookSecret
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
 
-@router.get("/webhooks/secret")
+@router.get("/webhooks/secret", dependencies=[NEEDS_WRITE])
 def get_webhook_secret(response: Response, system: TheSystem, tenant: Tenant) -> dict[str, Any]:
     """Give the secret that your webhooks are signed with; it is made when it is first asked for."""
     with system.database.transaction() as session:
