@@ -112,7 +112,8 @@ def test_messages_to_webhooks_are_counted_by_what_became_of_them(inside: Door) -
         delivery = scenes.write(inside.system, partial(outbox.take, asked=due, seconds=30.0))
         assert delivery is not None
         scenes.write(inside.system, partial(notes, delivery=delivery))
-    assert scraped(inside)["l0_webhooks"] == {("waiting",): 1, ("delivered",): 1, ("given_up",): 2}
+    counted = {("waiting",): 1, ("delivered",): 1, ("given_up",): 2}
+    until(lambda: scraped(inside).get("l0_webhooks") == counted)  # a busy machine may not count in time
 
 
 def _give_up(session: Session, delivery: Delivery) -> None:
