@@ -9,6 +9,7 @@ ServiceError
 ├── UnsupportedMedia         415 unsupported_media_type
 ├── NotAcceptable            406 not_acceptable
 ├── DigestMismatch           400 digest_mismatch
+├── BrokenEncoding           400 broken_encoding
 ├── RangeNotSatisfiable      416 range_not_satisfiable
 ├── StorageFull              507 storage_full
 └── Unavailable              503 not_ready
@@ -101,6 +102,12 @@ class DigestMismatch(ServiceError):
     """The bytes that arrived are not the ones the client meant."""
 
     status, title, default_code = 400, "Bad request", "digest_mismatch"
+
+
+class BrokenEncoding(ServiceError):
+    """The body is not what its Content-Encoding says."""
+
+    status, title, default_code = 400, "Bad request", "broken_encoding"
 
 
 class Misdirected(ServiceError):

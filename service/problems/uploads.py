@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import DigestMismatch, PayloadTooLarge
 from service.ids import new_id
 from service.problems import repository
+from service.problems.encodings import IDENTITY, decoder_of
 from service.problems.models import Upload
 from service.problems.room import room
 from service.resources import Resources
@@ -34,12 +35,17 @@ class Received:
 
 
 class Receiver:
-    """A file on its way in; leaving the context removes it unless it was kept."""
+    """A file on its way in, decoded where it is encoded; leaving the context removes it unless it was kept.
 
-    def __init__(self, store: Store, limit: int) -> None:
+    `sha256` and `size_bytes` of what was received are of the decoded bytes, a Content-Digest is of the bytes as sent.
+    """
+
+    def __init__(self, store: Store, limit: int, *, encoding: str = IDENTITY) -> None:
         self._limit = limit
         self._size = 0
         self._hash = hashlib.sha256()
+        self._decoder = decoder_of(encoding)
+        self._sent_hash = hashlib.sha256() if self._decoder else self._hash
         self._stack = ExitStack()
         with room("the upload"):
             self._path = self._stack.enter_context(held_file(store.scratch()))
@@ -56,19 +62,29 @@ class Receiver:
         self._stack.close()
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; refuses the first byte over the limit."""
-        self._size += len(chunk)
+        """Take the next bytes as they were sent; refuses the first decoded byte over the limit."""
+        if self._decoder is None:
+            self._take(chunk)
+            return
+        self._sent_hash.update(chunk)
+        for piece in self._decoder.pieces(chunk):
+            self._take(piece)
+
+    def _take(self, piece: bytes) -> None:
+        self._size += len(piece)
         if self._size > self._limit:
             raise PayloadTooLarge(f"the upload has more than {self._limit} bytes, the limit of this service")
-        self._hash.update(chunk)
+        self._hash.update(piece)
         with room("the upload"):
-            self._file.write(chunk)
+            self._file.write(piece)
 
     def finish(self, content_digest: str | None) -> Received:
-        """Close the file and compare it with the client's digest, where one was sent."""
+        """Close the file and compare what was sent with the client's digest, where there is one."""
         with room("the upload"):
             self._file.close()
-        check_digest(content_digest, self._hash.digest())
+        if self._decoder is not None:
+            self._decoder.finish()
+        check_digest(content_digest, self._sent_hash.digest())
         return Received(path=self._path, sha256=self._hash.hexdigest(), size_bytes=self._size)
 
 
