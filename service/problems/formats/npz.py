@@ -1,7 +1,9 @@
 """scipy's sparse .npz (csr, csc, coo): an allow-list of members, every size known before a byte is inflated."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -36,6 +38,8 @@ def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
         layout = _layout(archive, members, limits, pointer)
         shape = _shape(archive, members, limits, pointer)
         limits.check_matrix(shape, _header(archive, members["data.npy"], limits, pointer).items, pointer)
+        for name in _OPTIONAL & members.keys():
+            _small(archive, members[name], limits, pointer)
         arrays = {name: _array(archive, members[f"{name}.npy"], limits, pointer) for name in _FIELDS[layout]}
     raw: RawMatrix = _MAKERS[layout](shape=shape, **arrays)
     return raw
@@ -73,7 +77,15 @@ def _archive(path: Path, pointer: str) -> Iterator[zipfile.ZipFile]:
                 yield archive
         except L0Error:
             raise
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            struct.error,
+            NotImplementedError,
+            EOFError,
+            OSError,
+            ValueError,
+        ) as error:
             raise InvalidMatrix("the matrix is not a readable .npz file", pointer=pointer) from error
 
 
