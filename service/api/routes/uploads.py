@@ -1,6 +1,7 @@
 """Bytes in: streamed to disk and hashed while they arrive."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -50,12 +51,24 @@ async def create_upload(
     encoding = checked_encoding(_joined(content_encoding))
     receiver = await run_in_threadpool(Receiver, system.store, system.settings.max_upload_bytes, encoding=encoding)
     with receiver:
-        async for block in _blocks(request):
-            await run_in_threadpool(receiver.write, block)
+        await _in_a_thread(receiver.write, _blocks(request))
         received = await run_in_threadpool(receiver.finish, _joined(content_digest))
         upload, is_new = await run_in_threadpool(keep, system, tenant, received, media_type)
     response.status_code = 201 if is_new else 200
     return _view(upload)
+
+
+async def _in_a_thread(take: Callable[[bytes], None], blocks: AsyncIterator[bytes]) -> None:
+    """Hand over each block in a thread while the next one comes in; when this ends, no thread is at it any more."""
+    taken: asyncio.Future[None] | None = None
+    try:
+        async for block in blocks:
+            if taken is not None:
+                await taken
+            taken = asyncio.ensure_future(run_in_threadpool(take, block))
+    finally:
+        if taken is not None:
+            await taken
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:

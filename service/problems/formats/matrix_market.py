@@ -50,7 +50,7 @@ class _Header:
     @property
     def least_bytes(self) -> int:
         """How many bytes so many lines need: a digit and a blank or newline for each word."""
-        return max(0, 2 * len(self.dtype) * self.lines - 1)
+        return max(0, 2 * len(self.dtype.names or ()) * self.lines - 1)
 
 
 def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:

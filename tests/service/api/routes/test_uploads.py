@@ -367,6 +367,28 @@ def test_a_client_that_falls_silent_is_let_go(impatient: Door, head: str, part: 
     _works(impatient)
 
 
+@pytest.mark.parametrize("sent", [b"", b"P", _HEAD.encode()])
+def test_a_client_that_sends_no_whole_head_is_let_go(impatient: Door, sent: bytes) -> None:
+    with socket.create_connection(_address(impatient)) as client:
+        client.sendall(sent)
+        client.settimeout(20)
+        assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+        assert client.recv(4096) == b""
+    _works(impatient)
+
+
+def test_a_client_that_begins_a_second_head_is_let_go(impatient: Door) -> None:
+    with socket.create_connection(_address(impatient)) as client:
+        client.settimeout(20)
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reply = b""
+        while not reply.endswith(b"}"):
+            reply += client.recv(4096)
+        time.sleep(1.0)  # between two requests nobody is let go so soon
+        client.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
 def test_a_slow_client_is_waited_for(impatient: Door) -> None:
     def slowly() -> Iterator[bytes]:
         for _ in range(4):
