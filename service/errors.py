@@ -9,6 +9,7 @@ ServiceError
 ├── UnsupportedMedia         415 unsupported_media_type
 ├── NotAcceptable            406 not_acceptable
 ├── DigestMismatch           400 digest_mismatch
+├── BrokenEncoding           400 broken_encoding
 ├── Unauthorized             401 unauthorized
 ├── Forbidden                403 forbidden
 ├── Misdirected              421 misdirected_request
@@ -121,6 +122,12 @@ class Forbidden(ServiceError):
     """The key is good, and its scope does not reach so far."""
 
     status, title, default_code = 403, "Forbidden", "forbidden"
+
+
+class BrokenEncoding(ServiceError):
+    """The body is not what its Content-Encoding says."""
+
+    status, title, default_code = 400, "Bad request", "broken_encoding"
 
 
 class Misdirected(ServiceError):

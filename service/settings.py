@@ -73,6 +73,11 @@ class Settings(BaseSettings):
 
     max_upload_bytes: int = Field(default=4 * 2**30, gt=0, description="Largest upload.")
     max_body_bytes: int = Field(default=2**20, gt=0, description="Largest JSON body.")
+    read_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may take for a request's head, or for the next kilobyte of its body (else 408).",
+    )
     parse_memory_bytes: int = Field(default=16 * 2**30, gt=0, description="Address space of a process that parses.")
     parse_seconds: float = Field(default=600.0, gt=0, description="Time a process that parses may take.")
     max_nonzeros: int = Field(default=2**31, gt=0, description="Largest number of stored matrix entries.")

@@ -194,6 +194,18 @@ PROGRAMS = {
         1,
         "counts = [r.summary['n_active'] for r in results]\nassert 1000 >= counts[0] > counts[-1] > 0",
     ),
+    "formats.md, every format": (
+        "formats.md",
+        0,
+        "from pathlib import Path\nfrom l0core.matrices import canonical\n"
+        "from service.problems import content_types, formats\n"
+        "from service.problems.limits import Limits\nfrom service.settings import Settings\n"
+        "kinds = dict(zip(('npz', 'npy', 'mtx', 'parquet', 'tensors'), content_types.UPLOAD_CONTENT_TYPES))\n"
+        "for kind, data in {**{k: f.getvalue() for k, f in files.items()}, 'tensors': tensors}.items():\n"
+        "    Path(kind).write_bytes(data)\n"
+        "    read = formats.read_matrix(Path(kind), kinds[kind], Limits.of(Settings()), '/matrix')\n"
+        "    assert (canonical(read)[0] != M).nnz == 0, kind",
+    ),
     "library.md, survey weights": (
         "library.md",
         0,

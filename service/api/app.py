@@ -117,7 +117,12 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(Heads, routes=app.state.routes)
-    app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        json_bytes=settings.max_body_bytes,
+        upload_bytes=settings.max_upload_bytes,
+        silence_seconds=settings.read_timeout_seconds,
+    )
     _let_in(app, system)
     app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)

@@ -35,6 +35,7 @@ _OTHER: dict[str, Any] = {
     "max_waiting_jobs": 9,
     "max_upload_bytes": 7,
     "max_body_bytes": 2**20 + 1,
+    "read_timeout_seconds": 0.75,
     "parse_memory_bytes": 2**31,
     "parse_seconds": 0.1,
     "max_nonzeros": 3,
