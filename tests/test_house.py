@@ -84,7 +84,7 @@ def test_untrusted_bytes_are_parsed_in_one_place() -> None:
     found = {
         path for path, text in sources().items() if path.startswith(("service", "worker")) and readers.search(text)
     }
-    assert found <= {"service/problems/trusted.py", "service/client.py"}
+    assert found <= {"service/problems/trusted.py", "service/client/results.py", "service/client/packages.py"}
 
 
 def test_nothing_is_printed_outside_the_terminal() -> None:

@@ -2,13 +2,9 @@
 
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -16,48 +12,12 @@ import scipy.sparse as sp
 from l0core.calibration.problem import CalibrationProblem
 from l0core.matrices import canonical
 from service.client import Client, ClientError, Job, JobFailed
-from service.db.migrate import upgrade
 from service.jobs.values import Batch
 from service.problems import formats
 from service.problems.limits import Limits
-from service.settings import Settings
-from tests.problems import solved
-from tests.service.api.door import Door, open_door
+from tests.service.api.door import Door
 from tests.service.api.endings import succeeded, target_row
-from worker.execution import execute
-from worker.identity import identity
-
-SOLVED = solved(n_targets=8, n_units=60)
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Door]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("client"), broker_url=redis_url)
-    upgrade(settings.database)
-    with open_door(settings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(door: Door) -> Iterator[Client]:
-    with Client(f"{door.http.base_url}") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def run(door: Door) -> Iterator[tuple[Job, list[dict[str, Any]]]]:
-    """A calibration asked for and waited for, run by a worker's own code in a thread; with every state it told."""
-    problem, changes = SOLVED.problem, list[dict[str, Any]]()
-    with Client(f"{door.http.base_url}") as client:
-        job = client.calibrate(
-            problem.matrix, problem.targets, initial_weights=problem.design_weights, record_budget=25, epochs=200
-        )
-        system = door.system
-        worker = threading.Thread(target=execute, args=(job.id, system, identity(system.settings), threading.Event()))
-        worker.start()
-        assert job.wait(changes.append) == job
-        worker.join()
-        yield job, changes
+from tests.service.client.conftest import SOLVED
 
 
 def test_a_calibration_is_told_from_its_first_state_to_its_last(run: tuple[Job, list[dict[str, Any]]]) -> None:
@@ -80,8 +40,118 @@ def test_every_form_of_the_result_agrees(run: tuple[Job, list[dict[str, Any]]]) 
     np.testing.assert_allclose([row["estimate"] for row in targets], SOLVED.problem.matrix @ weights)
     np.testing.assert_allclose(job.predict(SOLVED.problem.matrix), SOLVED.problem.matrix @ weights)
     assert job.artifact("calibration_weights.npy").endswith(weights.tobytes())
+    assert list(job.predictions().values) == pytest.approx(SOLVED.problem.matrix @ weights)
+    assert job.predictions().names == [row["name"] for row in targets]
     assert set(job.metrics()["loss"]) == {"step", "last", "min", "max"}
     assert job.metrics()["loss"]["step"][-1] == 200
+
+
+def test_the_kept_units_alone_are_the_same_weights(run: tuple[Job, list[dict[str, Any]]]) -> None:
+    job, _ = run
+    weights, kept = job.weights(), job.weights(active_only=True)
+    assert (kept.indices.dtype, kept.values.dtype, kept.n_units, kept.values.size) == ("<i8", "<f8", 60, 25)
+    assert np.array_equal(kept.as_dense(), weights)
+    np.testing.assert_allclose(
+        (SOLVED.problem.matrix @ kept.as_sparse()).toarray()[:, 0], SOLVED.problem.matrix @ weights
+    )
+
+
+def test_curves_are_asked_for_by_name_and_number_of_points(run: tuple[Job, list[dict[str, Any]]]) -> None:
+    job, _ = run
+    curves = job.metrics(["loss", "active"], max_points=7)
+    assert set(curves) == {"loss", "active"}
+    assert curves["active"]["last"].size <= 7
+    assert job.metrics(["loss"], from_step=100)["loss"]["step"].min() >= 100
+
+
+def test_a_picture_of_the_loss_can_be_seen_and_saved(run: tuple[Job, list[dict[str, Any]]], tmp_path: Any) -> None:
+    job, _ = run
+    picture = job.plot_loss(["loss", "l0_penalty"])
+    saved = picture.save(tmp_path / "loss.svg").read_text(encoding="utf-8")
+    assert saved == picture._repr_svg_()
+    assert saved.startswith("<svg")
+    assert ">l0_penalty<" in saved
+
+
+def test_targets_come_in_the_order_and_of_the_kind_that_is_asked_for(run: tuple[Job, list[dict[str, Any]]]) -> None:
+    job, _ = run
+    errors = [row["abs_relative_error"] for row in job.targets(sort="-abs_relative_error")]
+    assert errors == sorted(errors, reverse=True)
+    assert job.targets(holdout=True) == []
+
+
+def test_a_job_tells_what_happened_to_it(run: tuple[Job, list[dict[str, Any]]]) -> None:
+    job, _ = run
+    events = list(job.events())
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert list(job.events(after=2)) == events[2:]
+    assert list(job.events(follow=True)) == events
+    assert list(job.events(after=2, follow=True)) == events[2:]
+    assert len(job.log().splitlines()) == len(events)
+
+
+def test_files_of_a_result_are_downloaded_whole(run: tuple[Job, list[dict[str, Any]]], tmp_path: Any) -> None:
+    job, _ = run
+    sizes = {artifact["name"]: artifact["size_bytes"] for artifact in job.artifacts()}
+    written = [job.download("report.html", tmp_path), job.download("calibration_weights.npy", tmp_path / "w.npy")]
+    assert written == [tmp_path / "report.html", tmp_path / "w.npy"]
+    assert [path.stat().st_size for path in written] == [sizes["report.html"], sizes["calibration_weights.npy"]]
+    assert np.array_equal(np.load(tmp_path / "w.npy"), job.weights())
+    with pytest.raises(ClientError, match="404"):
+        job.download("nothing.csv", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "w.npy"]
+
+
+def test_jobs_are_found_by_what_they_are(run: tuple[Job, list[dict[str, Any]]], client: Client) -> None:
+    job, _ = run
+    soon = datetime.now(UTC) + timedelta(days=1)
+    found = client.jobs(status="succeeded", kind="calibration", tags={"made": "by the client"})
+    assert [one["id"] for one in found] == [job.id]
+    assert list(client.jobs(created_after=soon)) == []
+    assert client.job(job.id).state()["tags"] == {"made": "by the client"}
+
+
+def test_lists_are_read_to_their_last_page(door: Door, client: Client) -> None:
+    problem_id, mark = door.listed_problem(), {"many": "of them"}
+    made = [client.submit(problem_id, tags=mark).id for _ in range(101)]
+    assert [one["id"] for one in client.jobs(tags=mark)] == made[::-1]
+    assert problem_id in [one["id"] for one in client.problems(kind="calibration")]
+
+
+def test_an_ended_job_is_retried_compared_taken_up_and_deleted(
+    run: tuple[Job, list[dict[str, Any]]], client: Client
+) -> None:
+    job, _ = run
+    again = client.job(job.id).retry()
+    assert again.state()["retry_of"] == job.id
+    resumed = client.submit(job.state()["problem_id"], resume_from=job, epochs=300)
+    assert resumed.state()["resumed_from"]["job_id"] == job.id
+    assert client.compare(job, job.id)["a"]["job_id"] == job.id
+    again.cancel()
+    again.delete()
+    with pytest.raises(ClientError, match="404"):
+        again.state()
+
+
+def test_a_problem_is_checked_and_not_kept(client: Client) -> None:
+    problem = {"matrix": np.array([[1.0, 2.0], [0.0, 0.0]]), "targets": [4.25, 17.5]}
+    checked = client.check(**problem)
+    assert (checked["n_targets"], checked["n_units"], checked["findings"][0]["code"]) == (2, 2, "no_support")
+    assert checked["sha256"] not in [one["sha256"] for one in client.problems()]
+    assert client.problem(**problem)["sha256"] == checked["sha256"]
+
+
+def test_the_service_says_what_it_can(client: Client) -> None:
+    assert "calibration" in client.capabilities()["kinds"]
+    assert "record_budget" in client.schema("calibration")["hyperparameters"]["properties"]
+    assert client.workers() == []
+
+
+def test_a_job_is_asked_for_with_all_that_was_given(door: Door, client: Client) -> None:
+    job = client.submit(
+        door.listed_problem(), seed=5, device="cpu", log_every=3, checkpoint_every=7, max_attempts=2, epochs=11
+    ).state()
+    assert (job["seed"], job["device"], job["max_attempts"], job["hyperparameters"]["epochs"]) == (5, "cpu", 2, 11)
 
 
 def test_a_checkpoint_gives_the_weights_before_the_budget_and_the_refit(run: tuple[Job, list[dict[str, Any]]]) -> None:
@@ -112,7 +182,12 @@ def test_a_registered_problem_has_everything_that_was_given(client: Client) -> N
         target_names=["a", "b"],
         target_groups=[1, 2],
         holdout=[False, True],
+        target_weights=[1, 2],
+        target_scales=np.array([3.0, 4.0]),
+        target_tolerances=[0.1, 0.2],
+        tags={"a": "b"},
     )
+    assert problem["tags"] == {"a": "b"}
     assert (problem["n_targets"], problem["n_units"], problem["nnz"]) == (2, 3, 3)
 
 
@@ -139,7 +214,28 @@ def test_a_job_tells_the_findings_of_its_problem(client: Client) -> None:
 
 def test_groups_and_holdout_may_be_arrays(client: Client) -> None:
     groups: Any = np.array([1])
-    client.problem(np.ones((1, 3)), [1.0], target_groups=groups, holdout=[np.bool_(False)])  # type: ignore[list-item]  # as pandas gives them
+    client.problem(np.ones((1, 3)), [1.0], target_groups=groups, holdout=[np.bool_(False)])
+
+
+def test_many_groups_go_up_as_an_array(client: Client) -> None:
+    many = 1_001
+    matrix, groups = sp.eye_array(many, format="csr"), np.arange(many)
+    sent = client.problem(matrix, np.ones(many), target_groups=groups, holdout=groups % 2 == 0)
+    assert sent["n_targets"] == many
+
+
+def test_files_and_uploads_stand_for_their_arrays(client: Client, tmp_path: Any) -> None:
+    matrix = sp.csr_array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    sp.save_npz(tmp_path / "M.npz", matrix)
+    np.save(tmp_path / "y.npy", np.array([8.0, 9.0]))
+    by_path = client.problem(tmp_path / "M.npz", str(tmp_path / "y.npy"))
+    by_id = client.problem(client.upload(tmp_path / "M.npz"), client.upload(np.array([8.0, 9.0])))
+    assert by_path["sha256"] == by_id["sha256"] == client.problem(matrix, [8, 9])["sha256"]
+
+
+def test_a_file_of_an_unknown_kind_is_refused_by_its_name(client: Client, tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match=r"'M.mat' can not be sent: its name must end in .npz, .npy, .mtx"):
+        client.upload(tmp_path / "M.mat")
 
 
 def _as_the_service_reads(door: Door, upload_id: str) -> list[list[float]]:
@@ -196,79 +292,6 @@ def test_an_unknown_artifact_is_not_found(run: tuple[Job, list[dict[str, Any]]])
     job, _ = run
     with pytest.raises(ClientError, match="404 not_found"):
         job.artifact("nothing.csv")
-
-
-# --- a service that is busy, or is none
-
-
-@contextmanager
-def _answering(*replies: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[Client, list[str]]]:
-    """Give a client of a server that answers these in turn, the last for ever, and the list of what was asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = replies[min(len(asked), len(replies) - 1)]
-            asked.append(self.path)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Stay silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            with Client(f"http://127.0.0.1:{server.server_port}/") as client:
-                yield client, asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-_BUSY = (503, {"Retry-After": "0", "Content-Type": "application/problem+json"})
-_PROBLEM = b'{"status": 503, "code": "not_ready", "detail": "try again", "errors": []}'
-
-
-def test_a_busy_service_is_asked_again() -> None:
-    with _answering((*_BUSY, _PROBLEM), (429, {"Retry-After": "0"}, b""), (200, {}, b"{}")) as (client, asked):
-        assert client.request("GET", "/x").status_code == 200
-        assert asked == ["/x"] * 3
-
-
-def test_a_service_that_stays_busy_is_given_up() -> None:
-    with (
-        _answering((*_BUSY, _PROBLEM)) as (client, asked),
-        pytest.raises(ClientError, match="503 not_ready: try again"),
-    ):
-        client.request("GET", "/x")
-    assert len(asked) == 5
-
-
-def test_a_date_to_come_back_at_is_understood() -> None:
-    date = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    with _answering((503, date, b""), (200, {}, b"{}")) as (client, _):
-        assert client.request("GET", "/x").status_code == 200
-
-
-def test_an_answer_of_something_else_is_an_error_in_words() -> None:
-    bad_gateway = (502, {"Content-Type": "text/html"}, b"<h1>Bad gateway</h1>")
-    with (
-        _answering(bad_gateway) as (client, asked),
-        pytest.raises(ClientError, match="502 http_error: <h1>Bad gateway"),
-    ):
-        client.request("GET", "/x")
-    assert len(asked) == 1
-
-
-def test_no_service_is_httpx_own_error() -> None:
-    with Client("http://127.0.0.1:1") as client, pytest.raises(httpx.ConnectError):
-        client.request("GET", "/healthz")
 
 
 def test_the_client_needs_no_engine_and_no_server() -> None:
