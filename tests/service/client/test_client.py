@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from l0core.calibration.problem import CalibrationProblem
 from l0core.matrices import canonical
-from service.client import Client, ClientError, Job, JobFailed
+from service.client import ActiveWeights, Client, ClientError, Job, JobFailed
 from service.jobs.values import Batch
 from service.problems import formats
 from service.problems.limits import Limits
@@ -49,7 +51,7 @@ def test_every_form_of_the_result_agrees(run: tuple[Job, list[dict[str, Any]]]) 
 def test_the_kept_units_alone_are_the_same_weights(run: tuple[Job, list[dict[str, Any]]]) -> None:
     job, _ = run
     weights, kept = job.weights(), job.weights(active_only=True)
-    assert (kept.indices.dtype, kept.values.dtype, kept.n_units, kept.values.size) == ("<i8", "<f8", 60, 25)
+    assert (kept.indices.dtype.str, kept.values.dtype.str, kept.n_units, kept.values.size) == ("<i8", "<f8", 60, 25)
     assert np.array_equal(kept.as_dense(), weights)
     np.testing.assert_allclose(
         (SOLVED.problem.matrix @ kept.as_sparse()).toarray()[:, 0], SOLVED.problem.matrix @ weights
@@ -134,7 +136,7 @@ def test_an_ended_job_is_retried_compared_taken_up_and_deleted(
 
 
 def test_a_problem_is_checked_and_not_kept(client: Client) -> None:
-    problem = {"matrix": np.array([[1.0, 2.0], [0.0, 0.0]]), "targets": [4.25, 17.5]}
+    problem: dict[str, Any] = {"matrix": np.array([[1.0, 2.0], [0.0, 0.0]]), "targets": [4.25, 17.5]}
     checked = client.check(**problem)
     assert (checked["n_targets"], checked["n_units"], checked["findings"][0]["code"]) == (2, 2, "no_support")
     assert checked["sha256"] not in [one["sha256"] for one in client.problems()]
@@ -286,6 +288,18 @@ def test_a_cancelled_job_is_no_result(door: Door, client: Client) -> None:
     assert caught.value.job["status"] == "cancelled"
     with pytest.raises(ClientError, match="409 result_not_ready"):
         job.weights()
+
+
+def test_type_checkers_know_what_every_method_gives(run: tuple[Job, list[dict[str, Any]]], client: Client) -> None:
+    """Checked by mypy; here they are true as well."""
+    job = client.job(run[0].id)
+    assert_type(job.wait(), Job)
+    assert_type(job.weights(), NDArray[np.float64])
+    assert_type(job.weights(active_only=True), ActiveWeights)
+    assert_type(job.state(), dict[str, Any])
+    assert_type(client.jobs(kind="calibration"), Iterator[dict[str, Any]])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weight'"):
+        job.state(weight=1)  # type: ignore[call-arg]  # refused before anything is sent
 
 
 def test_an_unknown_artifact_is_not_found(run: tuple[Job, list[dict[str, Any]]]) -> None:
