@@ -117,9 +117,9 @@ class AsyncClient:
                 return [item async for item in self._read(reading)]
 
     async def _send(self, call: Call[Any]) -> Outcome:
-        content = None if call.file is None else call.file.chunks_awaited()
+        file = None if call.file is None else call.file.chunks_awaited()
         try:
-            return await self._http.send(sent(self._http, call, content))
+            return await self._http.send(sent(self._http, call, file))
         except httpx.TransportError as error:
             return error
 
@@ -143,7 +143,7 @@ class AsyncClient:
             call = as_call(reading.place())
             outcome: Outcome | None = None
             try:
-                async with aclosing(await self._http.send(sent(self._http, call, None), stream=True)) as reply:
+                async with aclosing(await self._http.send(sent(self._http, call), stream=True)) as reply:
                     if reply.is_error:
                         await reply.aread()
                         outcome = reply

@@ -121,9 +121,9 @@ class Client:
                 return list(self._read(reading))
 
     def _send(self, call: Call[Any]) -> Outcome:
-        content = None if call.file is None else call.file.chunks()
+        file = None if call.file is None else call.file.chunks()
         try:
-            return self._http.send(sent(self._http, call, content))
+            return self._http.send(sent(self._http, call, file))
         except httpx.TransportError as error:
             return error
 
@@ -145,7 +145,7 @@ class Client:
             call = as_call(reading.place())
             outcome: Outcome | None = None
             try:
-                with closing(self._http.send(sent(self._http, call, None), stream=True)) as reply:
+                with closing(self._http.send(sent(self._http, call), stream=True)) as reply:
                     if reply.is_error:
                         reply.read()
                         outcome = reply

@@ -4,7 +4,7 @@ An act of the client is a generator of `Steps`: it yields what shall be done and
 in `blocking` and `awaiting` do nothing but that.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -15,6 +15,7 @@ from service.client.reading import Reading
 
 T = TypeVar("T")
 JsonObject = dict[str, Any]
+Content: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Call(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: object = None
+    content: Content | None = None
     file: Outgoing | None = None
     accepted: frozenset[int] = frozenset()
     waits_seconds: float = 0.0

@@ -1,7 +1,7 @@
 """What a service can be asked: the acts of a client that concern no job in particular."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial, wraps
@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import httpx
 
-from service.client.calls import Call, JsonObject, Steps, as_data, as_id, as_object, ask, get, given
+from service.client.calls import Call, Content, JsonObject, Steps, as_data, as_id, as_object, ask, get, given
 from service.client.listing import Listing
 from service.client.packages import to_problem
 from service.client.patience import IDEMPOTENCY_KEY
@@ -34,11 +34,24 @@ def request(
     *,
     params: Mapping[str, Any] | None = None,
     json: object = None,
+    content: Content | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Steps[httpx.Response]:
-    """Send any request, by the same rules as every other; raises ClientError where it is refused."""
-    call = Call(method=method, path=path, read=_itself, query=params or {}, json=json, headers=headers or {})
+    """Send any request, by the same rules as every other; raises ClientError where it is refused.
+
+    `content` is read anew on every try: bytes, or what gives its pieces as often as it is asked.
+    """
+    if isinstance(content, Iterator | AsyncIterator):
+        raise TypeError("content can be read only once; give bytes, or what gives its pieces as often as it is asked")
+    keyed = dict(headers or {}) | (_keyed(headers) if (method, path) == ("POST", "/v1/jobs") else {})
+    call = Call(method=method, path=path, read=_itself, query=params or {}, json=json, content=content, headers=keyed)
     return (yield from ask(call))
+
+
+def _keyed(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Give the key of a submission: its own, or a new one."""
+    given_keys = (value for name, value in (headers or {}).items() if name.lower() == IDEMPOTENCY_KEY.lower())
+    return {IDEMPOTENCY_KEY: next(given_keys, None) or str(uuid.uuid4())}
 
 
 def _itself(reply: httpx.Response) -> httpx.Response:
@@ -106,7 +119,7 @@ def submit(
         "hyperparameters": hyperparameters,
         **given(**asked),
     }
-    headers = {IDEMPOTENCY_KEY: idempotency_key or str(uuid.uuid4())}
+    headers = _keyed(None if idempotency_key is None else {IDEMPOTENCY_KEY: idempotency_key})
     return (yield from ask(Call(method="POST", path="/v1/jobs", read=as_id, json=body, headers=headers)))
 
 

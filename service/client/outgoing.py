@@ -22,14 +22,16 @@ CONTENT_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".safetensors": "application/x-safetensors",
 }
+ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """An open file that can be sent more than once."""
+    """An open file that can be sent more than once; `encoding` is how it is packed, if it is."""
 
     file: BinaryIO
     content_type: str
+    encoding: str | None = None
     size_bytes: int
     digest: bytes
 
@@ -41,7 +43,8 @@ class Outgoing:
     @property
     def headers(self) -> dict[str, str]:
         """What is said of the bytes ahead of them."""
-        return {
+        packed = {} if self.encoding is None else {"Content-Encoding": self.encoding}
+        return packed | {
             "Content-Type": self.content_type,
             "Content-Length": str(self.size_bytes),
             "Content-Digest": f"sha-256=:{base64.b64encode(self.digest).decode()}:",
@@ -62,9 +65,13 @@ class Outgoing:
 
 def outgoing(source: object) -> Outgoing:
     """Open a file by its path, or write an array or a sparse matrix to a temporary one; the caller closes it."""
-    file, content_type = _opened(Path(source)) if isinstance(source, str | Path) else _written(source)
+    if isinstance(source, str | Path):
+        content_type, encoding = kind_of(Path(source))
+        file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 - the caller's
+    else:
+        (file, content_type), encoding = _written(source), None
     digest = _sha256(file)
-    return Outgoing(file=file, content_type=content_type, size_bytes=file.tell(), digest=digest)
+    return Outgoing(file=file, content_type=content_type, encoding=encoding, size_bytes=file.tell(), digest=digest)
 
 
 def _sha256(file: BinaryIO) -> bytes:
@@ -74,11 +81,19 @@ def _sha256(file: BinaryIO) -> bytes:
     return found.digest()
 
 
-def _opened(path: Path) -> tuple[BinaryIO, str]:
-    content_type = CONTENT_TYPES.get(path.suffix.lower())
+def kind_of(path: Path) -> tuple[str, str | None]:
+    """Give content type and encoding of a file, by its name.
+
+    >>> kind_of(Path("M.mtx.gz")), kind_of(Path("y.npy"))
+    (('text/x-matrix-market', 'gzip'), ('application/x-npy', None))
+    """
+    *_, before, last = ("", "", *(suffix.lower() for suffix in path.suffixes))
+    encoding = ENCODINGS.get(last)
+    content_type = CONTENT_TYPES.get(last if encoding is None else before)
     if content_type is None:
-        raise ValueError(f"'{path.name}' can not be sent: its name must end in {', '.join(CONTENT_TYPES)}")
-    return path.open("rb"), content_type
+        known = ", ".join(CONTENT_TYPES)
+        raise ValueError(f"'{path.name}' can not be sent: its name must end in {known}, and .gz or .zst behind it")
+    return content_type, encoding
 
 
 def _written(array: object) -> tuple[BinaryIO, str]:

@@ -13,7 +13,7 @@ def upload(array: object) -> Steps[str]:
     """
     opened = yield from locally(lambda: outgoing(array))
     with opened.file:
-        if opened.size_bytes >= _ASK_FIRST_BYTES:
+        if opened.encoding is None and opened.size_bytes >= _ASK_FIRST_BYTES:
             held: str | None = yield from ask(_held(opened))
             if held is not None:
                 return held

@@ -1,13 +1,12 @@
 """Calls as httpx has them."""
 
 import os
-from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
 import httpx
 
 from l0core.version import VERSION
-from service.client.calls import Call, as_nothing
+from service.client.calls import Call, Content, as_nothing
 from service.client.reading import Place
 
 _QUIET_SECONDS = 30.0  # a stream of events says something every 15 s
@@ -19,10 +18,11 @@ def identified(api_key: str | None) -> dict[str, str]:
     return {"User-Agent": f"l0-calibration/{VERSION}", **({"Authorization": f"Bearer {key}"} if key else {})}
 
 
-def sent(
-    http: httpx.Client | httpx.AsyncClient, call: Call[Any], content: Iterable[bytes] | AsyncIterable[bytes] | None
-) -> httpx.Request:
-    """Give a call as a request of this client; what the service waits on purpose is added to the timeout."""
+def sent(http: httpx.Client | httpx.AsyncClient, call: Call[Any], file: Content | None = None) -> httpx.Request:
+    """Give a call as a request of this client, with its file as this client sends one.
+
+    What the service waits on purpose is added to the timeout.
+    """
     usual = http.timeout
     read = None if usual.read is None else usual.read + call.waits_seconds
     timeout = httpx.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
@@ -32,7 +32,7 @@ def sent(
         params=dict(call.query),
         headers=dict(call.headers),
         json=call.json,
-        content=content,
+        content=call.content if file is None else file,
         timeout=timeout,
     )
 

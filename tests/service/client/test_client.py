@@ -1,5 +1,6 @@
 """The Python client against a real service: arrays in, weights out, refusals as they were said."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from service.problems.limits import Limits
 from tests.service.api.door import Door
 from tests.service.api.endings import succeeded, target_row
 from tests.service.client.conftest import SOLVED
+from tests.service.client.flaky import Answer, flaky
 
 
 def test_a_calibration_is_told_from_its_first_state_to_its_last(run: tuple[Job, list[dict[str, Any]]]) -> None:
@@ -113,11 +115,18 @@ def test_jobs_are_found_by_what_they_are(run: tuple[Job, list[dict[str, Any]]], 
     assert client.job(job.id).state()["tags"] == {"made": "by the client"}
 
 
-def test_lists_are_read_to_their_last_page(door: Door, client: Client) -> None:
-    problem_id, mark = door.listed_problem(), {"many": "of them"}
-    made = [client.submit(problem_id, tags=mark).id for _ in range(101)]
-    assert [one["id"] for one in client.jobs(tags=mark)] == made[::-1]
-    assert problem_id in [one["id"] for one in client.problems(kind="calibration")]
+def test_lists_are_read_to_their_last_page() -> None:
+    pages = [
+        {"data": [{"id": "a"}, {"id": "b"}], "has_more": True, "next_cursor": "xyz"},
+        {"data": [{"id": "c"}], "has_more": False, "next_cursor": None},
+    ]
+    with flaky(*[Answer(body=json.dumps(page).encode()) for page in pages]) as (client, asked):
+        assert [one["id"] for one in client.jobs(tags={"x": "y"})] == ["a", "b", "c"]
+    assert [one.path for one in asked] == ["/v1/jobs?limit=100&tag.x=y", "/v1/jobs?limit=100&tag.x=y&cursor=xyz"]
+
+
+def test_problems_are_listed(door: Door, client: Client) -> None:
+    assert door.listed_problem() in [one["id"] for one in client.problems(kind="calibration")]
 
 
 def test_an_ended_job_is_retried_compared_taken_up_and_deleted(

@@ -27,13 +27,14 @@ REPEATED: dict[str, tuple[Callable[[Client], object], Answer]] = {
     "DELETE": (lambda client: client.job("job_1").delete(), Answer(status=204, body=b"")),
     "an upload": (lambda client: client.upload(np.ones(3)), UPLOAD),
     "POST of a job": (lambda client: client.submit("prb_1", epochs=1), JOB),
+    "POST of a job by hand": (lambda client: client.request("POST", "/v1/jobs", json={}), JOB),
+    "an upload by hand": (lambda client: client.request("POST", "/v1/uploads", content=[b"some ", b"bytes"]), UPLOAD),
 }
 NEVER: dict[str, Callable[[Client], object]] = {
     "cancel": lambda client: client.job("job_1").cancel(),
     "retry": lambda client: client.job("job_1").retry(),
     "retry with a key": lambda client: client.job("job_1").retry(idempotency_key="mine"),
     "any other": lambda client: client.request("POST", "/v1/x", json={}),
-    "a job without a key": lambda client: client.request("POST", "/v1/jobs", json={}),
     "a problem": lambda client: client.problem("upl_1", "upl_2"),
     "a prediction": lambda client: client.request("POST", "/v1/jobs/job_1/predictions", json={}),
 }
@@ -63,10 +64,17 @@ def test_every_try_of_a_submission_carries_the_same_key_and_every_submission_ano
         assert client.submit("prb_1").id == "job_1"
         client.submit("prb_1")
         client.submit("prb_1", idempotency_key="mine")
-    first, second, third, other, mine = [one.headers["idempotency-key"] for one in asked]
+        client.request("POST", "/v1/jobs", json={}, headers={"idempotency-key": "mine"})
+    first, second, third, other, mine, mine_by_hand = [one.headers["idempotency-key"] for one in asked]
     assert first == second == third != other
     assert len(first) == 36
-    assert mine == "mine"
+    assert mine == mine_by_hand == "mine"
+
+
+def test_what_can_be_read_only_once_is_not_sent() -> None:
+    with flaky(UPLOAD) as (client, asked), pytest.raises(TypeError, match="content can be read only once"):
+        client.request("POST", "/v1/uploads", content=iter([b"bytes"]))
+    assert asked == []
 
 
 def test_a_submission_waits_for_an_earlier_try_that_is_under_way() -> None:

@@ -48,6 +48,14 @@ def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
     assert (asked[0].body, asked[0].headers["content-type"]) == (b"%%MatrixMarket", "text/x-matrix-market")
 
 
+def test_a_packed_file_is_sent_packed_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    (tmp_path / "M.mtx.gz").write_bytes(bytes(2**21))
+    with flaky(UPLOAD) as (client, asked):
+        client.upload(tmp_path / "M.mtx.gz")
+    said = asked[0].headers
+    assert (len(asked), said["content-type"], said["content-encoding"]) == (1, "text/x-matrix-market", "gzip")
+
+
 def test_a_large_matrix_goes_through_a_file_and_never_as_one_piece_of_memory() -> None:
     matrix = sp.eye_array(4_000_000, format="csr")
     held = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
