@@ -1,13 +1,14 @@
 """Files as clients send them, whole and broken: bytes of .npy and .npz, made with no trust in any writer."""
 
 import io
+import os
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from resource import RLIMIT_FSIZE, getrlimit, setrlimit
+from resource import RLIMIT_FSIZE, getrlimit, prlimit
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from service.problems.limits import Limits
+from service.problems.nursery import nursery
 
 NPY = "application/x-npy"
 NPZ = "application/x-npz"
@@ -119,10 +121,19 @@ def members_of(csr: sp.csr_array) -> list[tuple[str, bytes]]:
 
 @contextmanager
 def no_file_above(size_bytes: int) -> Iterator[None]:
-    """Let the kernel refuse every write beyond this size, as a full disk would, for the time of the context."""
+    """Let the kernel refuse every write beyond this size, as a full disk would, for the time of the context.
+
+    It refuses this process and the nursery's children.
+    """
     soft, hard = getrlimit(RLIMIT_FSIZE)
-    setrlimit(RLIMIT_FSIZE, (size_bytes, hard))
+    _let_files_grow_to(size_bytes, hard)
     try:
         yield
     finally:
-        setrlimit(RLIMIT_FSIZE, (soft, hard))
+        _let_files_grow_to(soft, hard)
+
+
+def _let_files_grow_to(size_bytes: int, hard: int) -> None:
+    for pid in (os.getpid(), nursery.pid):
+        if pid is not None:
+            prlimit(pid, RLIMIT_FSIZE, (size_bytes, hard))
