@@ -1,12 +1,11 @@
-"""The process that parses untrusted bytes: one request on standard input, one reply on standard output, limits on all.
+"""What the process that parses untrusted bytes does: one request, one reply, limits on all.
 
-It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is started
-by `sandbox` and knows no database.
+It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is forked
+by `forks` and knows no database.
 """
 
 import json
 import resource
-import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,12 +28,14 @@ from service.problems.limits import Limits
 from service.problems.requests import BuildRequest, EstimateRequest, MultiplyRequest, ParseRequest, UploadedFile
 from service.problems.room import room
 
+_REQUESTS: TypeAdapter[ParseRequest] = TypeAdapter(ParseRequest)
 
-def main() -> None:
-    """Answer the one request."""
-    request: ParseRequest = TypeAdapter(ParseRequest).validate_json(sys.stdin.buffer.read())
+
+def answer(asked: bytes) -> bytes:
+    """Give the reply to a request; its limits are this process's from here on."""
+    request = _REQUESTS.validate_json(asked)
     _limit(request.limits)
-    json.dump(_answer(request), sys.stdout, allow_nan=False)
+    return json.dumps(_answer(request), allow_nan=False).encode()
 
 
 def _answer(request: ParseRequest) -> dict[str, Any]:
@@ -206,7 +207,3 @@ def _array(values: list[Any], name: str) -> Any:
         return np.array(values, dtype=np.float64)
     except OverflowError:
         raise InvalidInput(f"{name} holds a whole number too large for a float", pointer=f"/{name}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -2,13 +2,14 @@
 
 import io
 import json
+import os
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from resource import RLIMIT_FSIZE, getrlimit, setrlimit
+from resource import RLIMIT_FSIZE, getrlimit, prlimit
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from safetensors.numpy import save
 
 from service.problems.content_types import MATRIX_MARKET, NPY, NPZ, PARQUET, SAFETENSORS
 from service.problems.limits import Limits
+from service.problems.nursery import nursery
 
 __all__ = ["MATRIX_MARKET", "NPY", "NPZ", "PARQUET", "SAFETENSORS"]
 ROOMY = Limits(nonzeros=2**31, units=2**31, targets=10_000_000, bytes=8 * 2**30, memory_bytes=16 * 2**30, seconds=600.0)
@@ -198,10 +200,19 @@ def members_of(csr: sp.csr_array) -> list[tuple[str, bytes]]:
 
 @contextmanager
 def no_file_above(size_bytes: int) -> Iterator[None]:
-    """Let the kernel refuse every write beyond this size, as a full disk would, for the time of the context."""
+    """Let the kernel refuse every write beyond this size, as a full disk would, for the time of the context.
+
+    It refuses this process and the nursery's children.
+    """
     soft, hard = getrlimit(RLIMIT_FSIZE)
-    setrlimit(RLIMIT_FSIZE, (size_bytes, hard))
+    _let_files_grow_to(size_bytes, hard)
     try:
         yield
     finally:
-        setrlimit(RLIMIT_FSIZE, (soft, hard))
+        _let_files_grow_to(soft, hard)
+
+
+def _let_files_grow_to(size_bytes: int, hard: int) -> None:
+    for pid in (os.getpid(), nursery.pid):
+        if pid is not None:
+            prlimit(pid, RLIMIT_FSIZE, (size_bytes, hard))
