@@ -2,23 +2,18 @@
 
 from urllib.parse import urlsplit
 
-import typer
-
 LOCAL = "http://127.0.0.1:8000"
 URL_VARIABLE, KEY_VARIABLE = "L0_URL", "L0_API_KEY"
 
 
-def checked_url(text: str) -> str:
-    """Give an address as requests begin with it.
+def is_address(text: str) -> bool:
+    """Say whether a text can be the address of a service.
 
-    >>> checked_url("https://l0.example.org/")
-    'https://l0.example.org'
+    >>> is_address("https://l0.example.org/"), is_address("localhost:8000")
+    (True, False)
     """
     try:
         parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound:
-        raise typer.BadParameter(f"'{text}' is no address of a service; write it as {LOCAL}")
-    return text.rstrip("/")
+        return False

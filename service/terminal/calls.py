@@ -43,14 +43,14 @@ class FileBody:
 
 def upload(client: "Client", path: Path, sent: Sent) -> Document:
     """Send a file as it is; gives the upload."""
-    headers = {**_type_headers(path), "Content-Length": str(path.stat().st_size)}
+    headers = {**type_headers(path), "Content-Length": str(path.stat().st_size)}
     return _document(client.request("POST", "/v1/uploads", content=FileBody(path, sent), headers=headers))
 
 
-def _type_headers(path: Path) -> dict[str, str]:
+def type_headers(path: Path) -> dict[str, str]:
     """Give the headers that say what a file is, by its name.
 
-    >>> _type_headers(Path("M.mtx.gz"))
+    >>> type_headers(Path("M.mtx.gz"))
     {'Content-Type': 'text/x-matrix-market', 'Content-Encoding': 'gzip'}
     """
     *_, before, last = ("", "", *(suffix.lower() for suffix in path.suffixes))

@@ -9,7 +9,7 @@ import typer
 
 from service.ending import only_loading
 from service.terminal import ends
-from service.terminal.addresses import KEY_VARIABLE, URL_VARIABLE, checked_url
+from service.terminal.addresses import KEY_VARIABLE, LOCAL, URL_VARIABLE, is_address
 from service.terminal.completion import job_ids
 
 if TYPE_CHECKING:
@@ -19,9 +19,15 @@ _PANEL = "Service"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def _checked_id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise typer.BadParameter(f"'{text}' is no id; `l0 jobs` lists the jobs there are")
+def _checked_url(context: typer.Context, text: str) -> str:
+    if not context.resilient_parsing and not is_address(text):
+        ends.wrong_usage(f"'{text}' is no address of a service; write it as {LOCAL}")
+    return text
+
+
+def _checked_id(context: typer.Context, text: str) -> str:
+    if not context.resilient_parsing and not _ID.fullmatch(text):
+        ends.wrong_usage(f"'{text}' is no id; `l0 jobs` lists the jobs there are")
     return text
 
 
@@ -32,7 +38,7 @@ def _job_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 Url = Annotated[
     str,
     typer.Option(
-        "--url", envvar=URL_VARIABLE, callback=checked_url, metavar="URL", help="Address.", rich_help_panel=_PANEL
+        "--url", envvar=URL_VARIABLE, callback=_checked_url, metavar="URL", help="Address.", rich_help_panel=_PANEL
     ),
 ]
 ApiKey = Annotated[

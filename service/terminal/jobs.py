@@ -1,5 +1,6 @@
 """Jobs: list them, look at one, follow it, and what else is done to one."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,6 +199,8 @@ def delete(
     """
     from service.terminal import calls
 
+    if not yes and not sys.stdin.isatty():
+        ends.wrong_usage(f"nobody is here to ask whether {job} shall be deleted; say so with --yes")
     if not yes and not typer.confirm(f"delete {job} and its results?", err=True):
         return screen.note("nothing is deleted")
     with connected(url, api_key) as client:

@@ -163,9 +163,10 @@ def _registered(client: "Client", files: dict[str, Path | None], names: Path | N
     from service.terminal import calls
 
     fields: dict[str, Any] = {} if names is None else {"target_names": read_names(names)}
-    for field, path in files.items():
-        if path is not None:
-            fields[field] = {"upload_id": uploaded(client, path)["id"]}
+    there = {field: path for field, path in files.items() if path is not None}
+    for path in there.values():
+        calls.type_headers(path)  # a name that tells no format is refused before anything is sent
+    fields |= {field: {"upload_id": uploaded(client, path)["id"]} for field, path in there.items()}
     problem = calls.problem(client, fields)
     screen.note(f"problem {problem['id']}: {problem['n_targets']:,} targets x {problem['n_units']:,} units")
     for finding in problem["findings"][:_MOST_FINDINGS]:
@@ -186,10 +187,15 @@ def uploaded(client: "Client", path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _sending(path: Path) -> Iterator["Sent"]:
+    """Show a bar at a terminal while a file is on its way; gives what tells how many bytes are."""
+    console = screen.screen(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=screen.screen(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"sending {screen.printable(path.name)}", total=path.stat().st_size)
         yield lambda done: bar.update(task, completed=done)
 
