@@ -12,6 +12,7 @@ import typer
 
 from l0core import screen
 from l0core.assignments import assigned, completed
+from l0core.loading import only_loading
 
 if TYPE_CHECKING:
     from l0core.context import Report
@@ -96,15 +97,18 @@ def fit(
 
 
 def _run(problem: "Problem", given: dict[str, Any], seed: int) -> "Result":
-    from l0core.context import RunContext, Stopped
-    from l0core.kinds import KINDS
-    from l0core.progress import progress_bar
+    with only_loading():
+        from l0core.context import RunContext, Stopped
+        from l0core.kinds import KINDS
+        from l0core.progress import progress_bar
 
     kind = KINDS["calibration"]
     options: Any = _checked(kind, given)
+    with only_loading():
+        engine = kind.engine()
     with progress_bar("selecting", options.epochs, transient=True) as advance:
         context = RunContext(seed=seed, report=_advancing(advance))
-        result = kind.engine()(problem, options, context)
+        result = engine(problem, options, context)
     if isinstance(result, Stopped):
         raise TypeError("nobody has asked this run to stop")
     return result
@@ -175,7 +179,8 @@ def schema(
 
     Example: l0 schema calibration
     """
-    from l0core.kinds import KINDS
+    with only_loading():
+        from l0core.kinds import KINDS
 
     if kind not in KINDS:
         screen.fail(f"there is no kind '{kind}'; there are {', '.join(KINDS)}", USAGE)
@@ -209,13 +214,16 @@ def given_hyperparameters(texts: list[str] | None, **named: Any) -> dict[str, An
 
 
 def _problem(matrix: Path, targets: Path, weights: Path | None, names: Path | None) -> "Problem":
-    from l0core.files import read_matrix, read_names, read_vector
-    from l0core.kinds import KINDS
+    with only_loading():
+        from l0core.files import read_matrix, read_names, read_vector
+        from l0core.kinds import KINDS
+
+        problem_type = KINDS["calibration"].problem_type()
 
     arrays: dict[str, Any] = {"matrix": read_matrix(matrix), "targets": read_vector(targets)}
     arrays |= {} if weights is None else {"initial_weights": read_vector(weights)}
     arrays |= {} if names is None else {"target_names": read_names(names)}
-    return KINDS["calibration"].problem_type().build(**arrays)
+    return problem_type.build(**arrays)
 
 
 def _checked(kind: "Kind", given: dict[str, Any]) -> Any:
