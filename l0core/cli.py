@@ -186,12 +186,12 @@ def schema(
         screen.fail(f"there is no kind '{kind}'; there are {', '.join(KINDS)}", USAGE)
     if as_json:
         return screen.show_json(KINDS[kind].hyperparameters.model_json_schema())
-    columns = [screen.left("name"), screen.left("default"), *(_wrapped(name) for name in ("range", "meaning"))]
+    columns = [screen.left("name"), screen.left("default"), _wrapped("range", most=18), _wrapped("meaning")]
     return screen.show(screen.table(columns, _schema_rows(KINDS[kind])))
 
 
-def _wrapped(heading: str) -> screen.Column:
-    return screen.Column(heading=heading, wraps=True)
+def _wrapped(heading: str, *, most: int | None = None) -> screen.Column:
+    return screen.Column(heading=heading, wraps=True, most=most)
 
 
 def _schema_rows(kind: "Kind") -> Iterator[tuple[object, ...]]:

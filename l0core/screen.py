@@ -26,11 +26,15 @@ _SIZES = ((1e12, "tn"), (1e9, "bn"), (1e6, "m"))
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table. Where the table is wider than the terminal, a `wraps` column gives way."""
+    """A column of a table. Where the table is wider than the terminal, a `wraps` column gives way.
+
+    `most` is how wide it is at the most where somebody looks.
+    """
 
     heading: str
     justify: Literal["left", "right"] = "left"
     wraps: bool = False
+    most: int | None = None
 
 
 def left(heading: str) -> Column:
@@ -56,10 +60,14 @@ def _console(stream: TextIO) -> Console:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Table:
     """Give a table; a cell that is text is shown as it is, whatever is in it."""
-    box, gap = (SIMPLE_HEAD, 1) if sys.stdout.isatty() else (None, 2)  # a box has a column between two of its own
+    looked_at = sys.stdout.isatty()
+    box, gap = (SIMPLE_HEAD, 1) if looked_at else (None, 2)  # a box has a column between two of its own
     made = Table(box=box, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column.heading, justify=column.justify, no_wrap=not column.wraps, overflow="fold")
+        most = column.most if looked_at else None
+        made.add_column(
+            column.heading, justify=column.justify, no_wrap=not column.wraps, overflow="fold", max_width=most
+        )
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made

@@ -70,7 +70,10 @@ def _progress(job: Mapping[str, Any], *, with_bar: bool) -> RenderableType:
     done = total if job["status"] == "succeeded" else progress.get("epoch") or 0
     if not total:
         return Text("")
-    return ProgressBar(total=total, completed=done, width=_BAR_WIDTH) if with_bar else Text(f"{done / total:.0%}")
+    if not with_bar:
+        return Text(f"{done / total:.0%}")
+    style = _STYLES.get(job["status"], "default")
+    return ProgressBar(total=total, completed=done, width=_BAR_WIDTH, complete_style=style, finished_style=style)
 
 
 def job_pairs(job: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -119,7 +119,7 @@ def _bar() -> "Progress":
     return Progress(
         SpinnerColumn(),
         words[0],
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=20, complete_style="cyan", finished_style="green"),
         words[1],
         TimeElapsedColumn(),
         console=screen.screen(stderr=True),
