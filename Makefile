@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check test bench bench-full quality load chaos chaos-compose docs format clean
+.PHONY: help install demo up check test bench bench-full quality load chaos chaos-compose fuzz docs format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -50,6 +50,7 @@ bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go t
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/whole_job.py
 	$(BIN)/python benchmarks/one_machine.py
+	$(BIN)/python benchmarks/downloads.py
 
 bench-full: $(BENCH_STAMP) ## the long rows: 50 and 190 million nonzeros, l0-python to 3 %
 	$(BIN)/python benchmarks/speed.py --full
@@ -72,6 +73,9 @@ chaos-compose: $(STAMP) ## the same on the compose stack, and restarts of each s
 $(BENCH_STAMP): $(STAMP)
 	@$(MAKE) --no-print-directory --always-make EXTRA=bench install
 	@touch $@
+
+fuzz: $(STAMP) ## five minutes of schemathesis over the OpenAPI document, on both deployments; FUZZ_SEED repeats a run
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-120} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/pytest -n 0 tests/fuzz -v
 
 docs: $(STAMP) ## write the reference pages from their sources
 	$(BIN)/python docs/generate.py

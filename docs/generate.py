@@ -1,10 +1,12 @@
-"""Writes the reference pages from their sources: settings, and the hyperparameters of every kind. `make docs`."""
+"""Writes the reference pages from their sources: settings, hyperparameters, the OpenAPI document. `make docs`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from l0core.declared import bounds, choices, default_of, fields_of
 from l0core.kinds import KINDS
+from service.api.app import create_app
 from service.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -35,7 +37,12 @@ def hyperparameters_page(kind: str) -> str:
 def pages() -> dict[Path, str]:
     """Give every generated page by its path."""
     kinds = {FOLDER / f"hyperparameters-{kind}.md": hyperparameters_page(kind) for kind in KINDS}
-    return {FOLDER / "settings.md": settings_page(), **kinds}
+    return {FOLDER / "settings.md": settings_page(), FOLDER / "openapi.json": openapi(), **kinds}
+
+
+def openapi() -> str:
+    """Give docs/openapi.json: the HTTP surface, for those who generate a client and for who reviews a change of it."""
+    return json.dumps(create_app(Settings()).openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _default(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Every environment variable of the system, once. Each field is read from `L0_` and its name in capitals."""
 
 import os
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, description="How often the store is searched for files that nothing refers to."
     )
 
+    webhook_allowed_networks: str = Field(
+        default="",
+        description="Networks outside the public internet that webhooks may reach, by http too; 127.0.0.0/8,fd00::/8.",
+    )
+
     worker_queues: str = Field(default="cpu", description="Queues a worker serves, separated by commas.")
     worker_device: str = Field(default="cpu", description="Device its jobs run on: cpu, cuda, cuda:0.")
     worker_concurrency: int = Field(default=1, ge=1, description="Jobs a worker runs at a time.")
@@ -100,6 +105,18 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         """Fix a relative folder now: this process or its children may run elsewhere later."""
         return None if path is None else path.resolve()
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        """Refuse what is no list of networks."""
+        _networks_of(text)
+        return text
+
+    @property
+    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks that webhooks may reach beside the public internet."""
+        return _networks_of(self.webhook_allowed_networks)
 
     @property
     def orphan_seconds(self) -> float:
@@ -136,3 +153,12 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def _networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Give the networks of a list; ValueError where one is none.
+
+    >>> _networks_of("127.0.0.0/8, ::1")
+    (IPv4Network('127.0.0.0/8'), IPv6Network('::1/128'))
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

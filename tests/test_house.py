@@ -148,6 +148,22 @@ def test_every_public_name_of_the_library_has_an_example_that_is_run(name: str) 
     assert len(documented.strip().splitlines()) > 3
 
 
+_WEBHOOKS_ARE_TOLD_APART = """
+from ipaddress import ip_network
+from threading import Thread
+from service.webhooks.sending import post
+from service.webhooks.signing import signed_headers
+
+BODY = b'{"data": {"id": "job_1", "status": "succeeded"}}'
+
+def answer(*, body=BODY, age=0, keys=("whsec_b3RoZXI=", SECRET)):
+    headers = signed_headers("msg_1", int(time.time()) - age, BODY, keys)
+    return post(f"http://127.0.0.1:{server.server_port}/", body, headers, networks=(ip_network("127.0.0.0/8"),))
+
+Thread(target=server.serve_forever, daemon=True).start()
+assert [answer(), answer(), SEEN] == [204, 204, {"msg_1"}]
+assert [answer(body=b"{}"), answer(age=400), answer(keys=["whsec_b3RoZXI="])] == [400, 400, 400]
+"""
 PROGRAMS = {
     "choosing-units.md, selectors": (
         "choosing-units.md",
@@ -214,6 +230,7 @@ PROGRAMS = {
         "assert (result.weights / design).max() <= 20 * (1 + 1e-12)\n"
         "assert result.summary['max_abs_relative_error'] < 1e-6",
     ),
+    "webhooks.md, a receiver": ("webhooks.md", 0, _WEBHOOKS_ARE_TOLD_APART),
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import Depends, FastAPI
@@ -12,7 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from l0core.version import VERSION
 from service.api import errors
 from service.api.dependencies import check_address, check_host
+from service.api.document import document, name_of
 from service.api.exposition import Watchtower
+from service.api.heads import Heads
 from service.api.instruments import Instruments, Measured
 from service.api.listing import JobLists
 from service.api.middleware import BodyLimit, RequestId, SecurityHeaders, Unexpected
@@ -36,6 +39,7 @@ from service.api.routes import (
     results,
     scrape,
     uploads,
+    webhooks,
 )
 from service.auth.guard import check_start
 from service.keeping.scratch import remove_leftovers
@@ -58,6 +62,7 @@ _ROUTES = (  # what is asked most often comes first
     results,
     checkpoints,
     artifacts,
+    webhooks,
     job_log,
     compare,
     capabilities,
@@ -90,20 +95,23 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Household weights that reproduce published totals, with as few households as possible.",
         lifespan=lifespan,
-        responses=errors.REFUSED,
+        generate_unique_id_function=name_of,
         docs_url=None,  # both pages load scripts from elsewhere, which our policy forbids
         redoc_url=None,
     )
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
     app.state.system = system
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()
     system.queue.note_failure = app.state.instruments.publish_failures.inc
     app.state.reader = JobReader(system.database)
     app.state.lists = JobLists(system.database)
+    app.state.routes = [route for module in _ROUTES for route in module.router.routes]
     errors.install(app)
     for module in _ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
     app.mount("/static", StaticFiles(directory=WEB), name="static")
+    app.add_middleware(Heads, routes=app.state.routes)
     app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)

@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from l0core.inputs import TAGS
 from service.api.sound_json import json_pointer
@@ -23,23 +24,6 @@ from service.storage import StoreUnavailable
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 _MOST_ERRORS = 20
-
-
-_TEXT = {"type": "string"}
-_FIELDS = {"pointer": _TEXT, "code": _TEXT, "detail": _TEXT}
-_SCHEMA = {
-    "type": "object",
-    "properties": {
-        **dict.fromkeys(("type", "title", "detail", "instance", "code", "request_id"), _TEXT),
-        "status": {"type": "integer"},
-        "retryable": {"type": "boolean"},
-        "errors": {"type": "array", "items": {"type": "object", "properties": _FIELDS, "required": list(_FIELDS)}},
-    },
-}
-_SCHEMA["required"] = list(_SCHEMA["properties"])
-REFUSED: dict[int | str, dict[str, Any]] = {
-    422: {"description": "Refused: which field, and why.", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
-}
 
 
 def install(app: FastAPI) -> None:
@@ -134,7 +118,20 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, ClientDisconnect):
         return await _disconnected(request, error.__cause__)
     code = _CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
-    return problem(request, error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+        return problem(
+            request, 405, code, f"{request.method} is not for this path; {headers['Allow']} are", headers=headers
+        )
+    return problem(request, error.status_code, code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Give the methods of every route of the path, of which the router names only the first's."""
+    routes = [route for route in request.app.state.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    known = {method for route in routes for method in route.methods}
+    return sorted(known | ({"HEAD"} if "GET" in known else set()))
 
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:

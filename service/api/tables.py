@@ -24,7 +24,7 @@ Writer = Callable[[Table, BinaryIO], None]
 
 def write_csv(table: Table, file: BinaryIO) -> None:
     """Write a header and a line a row; floats in full, what is missing as nothing."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(table.types)
     for chunk in table.chunks:

@@ -18,7 +18,7 @@ from service.logging import log
 from service.resources import Resources
 
 KEY_LIFETIME = timedelta(hours=24)
-_LATER = frozenset({"resume_from", "retry_of"})
+_LATER = frozenset({"resume_from", "retry_of", "webhook_url"})
 
 
 def resolve_device(resources: Resources, asked: str) -> str:

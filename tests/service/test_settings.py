@@ -48,6 +48,7 @@ _OTHER: dict[str, Any] = {
     "orphan_hours": 0.125,
     "sweep_seconds": 1.5,
     "orphan_sweep_seconds": 2.5,
+    "webhook_allowed_networks": "127.0.0.0/8, fd00::/8",
     "worker_queues": "gpu,cpu",
     "worker_device": "cuda:1",
     "worker_concurrency": 2,
@@ -143,6 +144,8 @@ def test_the_defaults_live_in_the_data_folder(tmp_path: Path) -> None:
         {"storage_url": "s3://"},
         {"storage_url": "s3://bucket//prefix"},
         {"storage_timeout_seconds": 0},
+        {"webhook_allowed_networks": "localhost"},
+        {"webhook_allowed_networks": "10.0.0.1/8"},
     ],
 )
 def test_a_setting_out_of_range_is_refused(changed: dict[str, Any]) -> None:

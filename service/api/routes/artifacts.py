@@ -26,7 +26,18 @@ def list_artifacts(system: TheSystem, job: KeptJob) -> dict[str, Any]:
         return {"data": [_view(artifact) for artifact in traces.artifacts(session, job.id)]}
 
 
-@router.get("/{job_id}/artifacts/{name}", response_model=None, responses={206: {"description": "A range of bytes."}})
+_BYTES: dict[str, Any] = {"*/*": {"schema": {}}}
+
+
+@router.get(
+    "/{job_id}/artifacts/{name}",
+    response_class=Response,
+    responses={
+        200: {"content": _BYTES, "description": "The whole file."},
+        206: {"content": _BYTES, "description": "The part that Range asks for."},
+        304: {"description": "What If-None-Match names is the same still."},
+    },
+)
 def get_artifact(request: Request, system: TheSystem, job: KeptJob, name: str) -> Response:
     """Give one artifact's bytes."""
     with system.database.reading() as session:

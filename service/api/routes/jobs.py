@@ -1,9 +1,10 @@
 """Jobs: submit, look, list; what else is done to one is next door, in `job_acts`."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
@@ -12,6 +13,7 @@ from service.api.pagination import Cursor, Limit, json_page, text_in
 from service.api.preconditions import is_known
 from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
+from service.api.webhook_urls import check_webhook
 from service.jobs import submission
 from service.jobs.filters import JobFilter
 from service.jobs.models import Job
@@ -43,6 +45,17 @@ IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="Yours, kept 24 hours: the same request again is the same job."),
 ]
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _rfc3339(value: str) -> str:
+    """Give the text back where it is a moment of RFC 3339, of which a number of seconds is none."""
+    if not _MOMENT.fullmatch(value):
+        raise ValueError("give a moment as 2026-01-31T08:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
 
 
@@ -57,6 +70,7 @@ async def create_job(
     prefer: Annotated[str | None, Header()] = None,
 ) -> dict[str, Any]:
     """Take a job; it runs as soon as a worker is free."""
+    await check_webhook(system.settings, body.webhook_url)
     device = await run_in_threadpool(submission.resolve_device, system, body.device)
     job = await run_in_threadpool(
         submission.submit, system, system.dispatcher, tenant, _request(body, device), idempotency_key
@@ -105,7 +119,7 @@ def list_jobs(
     status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[str | None, Query(max_length=64, description="Only jobs of this kind.")] = None,
     created_after: Annotated[
-        AwareDatetime | None, Query(description="Only jobs created later than this moment (RFC 3339).")
+        Moment | None, Query(description="Only jobs created later than this moment (RFC 3339).")
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -132,6 +146,7 @@ def _request(body: Any, device: str) -> JobRequest:
         deadline_seconds=body.deadline_seconds,
         max_attempts=body.max_attempts,
         tags=body.tags,
+        webhook_url=body.webhook_url,
         resume_from=None if body.resume_from is None else ResumeFrom(**body.resume_from.model_dump()),
     )
 

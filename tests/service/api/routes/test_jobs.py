@@ -425,6 +425,25 @@ def test_jobs_are_listed_by_status_and_kind(inside: Door) -> None:
     assert listed(status="running") == listed(kind="sampling") == []
 
 
+def test_jobs_are_listed_by_tags_and_age(inside: Door) -> None:
+    problem_id = inside.listed_problem()
+    plain = inside.job(problem_id)["id"]
+    both = inside.job(problem_id, tags={"run": "1", 'a "b" $.c': "caf\u00e9"})["id"]
+    one = inside.job(problem_id, tags={"run": "1"})
+    other = inside.job(problem_id, tags={"run": "2", "1": "run"})["id"]
+
+    def listed(**query: Any) -> list[str]:
+        reply = inside.http.get("/v1/jobs", params=query)
+        assert reply.status_code == 200, reply.text
+        return [job["id"] for job in reply.json()["data"]]
+
+    assert listed(**{"tag.run": "1"}) == [one["id"], both]
+    assert listed(**{"tag.run": "1", 'tag.a "b" $.c': "caf\u00e9"}) == [both]
+    assert listed(**{"tag.run": "3"}) == listed(**{"tag.none": "1"}) == listed(**{"tag.": "1"}) == []
+    assert listed(created_after=one["created_at"]) == [other]
+    assert listed(created_after="2001-01-01T00:00:00+02:00", status="pending") == [other, one["id"], both, plain]
+
+
 def _cursor(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -457,6 +476,12 @@ def test_a_cursor_of_another_make_is_refused(door: Door, cursor: str) -> None:
         ({"limit": 1001}, "/limit"),
         ({"limit": "many"}, "/limit"),
         ({"kind": "x" * 65}, "/kind"),
+        ({"created_after": "yesterday"}, "/created_after"),
+        ({"created_after": "0.5"}, "/created_after"),
+        ({"created_after": "2026-01-01T00:00:00"}, "/created_after"),
+        ({"created_after": "99999-01-01T00:00:00Z"}, "/created_after"),
+        ({"tag.a": "\0"}, "/tag.a"),
+        ({"tags": "a"}, "/tags"),
         ({"cursor": "x" * 2001}, "/cursor"),
     ],
 )

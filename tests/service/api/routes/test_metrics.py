@@ -1,8 +1,12 @@
 """Loss curves over HTTP: never more points than asked for, and every point lies between the ends of its bucket."""
 
+import csv
+import io
 import math
 from typing import Any
 
+import httpx
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -130,3 +134,37 @@ def test_a_finished_job_has_the_curves_its_kind_declares(door: Door, finished: F
     for curve in metrics.values():
         for low, last, high in zip(curve["min"], curve["last"], curve["max"], strict=True):
             assert last is None or low <= last <= high
+
+
+# --- every point, as a table
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_has_every_point_as_it_was_told(door: Door, curves: str, form: str) -> None:
+    reply = door.http.get(curves, params={"format": form})
+    assert reply.status_code == 200
+    rows = _rows(reply, form)
+    expected: list[tuple[str, int, float | None]] = [("loss", step, _loss(step)) for step in range(1, _N + 1)]
+    assert rows == [*expected, ("once", _N, 7.0)]
+    part = _rows(
+        door.http.get(curves, params={"format": form, "keys": "loss,none", "from_step": 7, "to_step": 9}), form
+    )
+    assert part == expected[6:9]
+
+
+def _rows(reply: httpx.Response, form: str) -> list[tuple[str, int, float | None]]:
+    if form == "parquet":
+        return [(row["key"], row["step"], row["value"]) for row in pq.read_table(io.BytesIO(reply.content)).to_pylist()]
+    lines = csv.DictReader(io.StringIO(reply.text))
+    return [(line["key"], int(line["step"]), float(line["value"]) if line["value"] else None) for line in lines]
+
+
+def test_a_table_is_not_sent_again_before_something_is_new(door: Door) -> None:
+    job = door.job(door.listed_problem())
+    held = claimed(door.system, job["id"])
+    url = f"/v1/jobs/{job['id']}/metrics?format=csv"
+    etag = door.http.get(url).headers["ETag"]
+    assert door.http.get(url, headers={"If-None-Match": etag}).status_code == 304
+    told(door.system, held, Batch(progress={"epoch": 1}, metrics=[(1, {"loss": 1.0})]))
+    assert door.http.get(url, headers={"If-None-Match": etag}).status_code == 200
+    refused(door.http.get(url.replace("csv", "npy")), 406, "not_acceptable", says="json, csv, parquet")

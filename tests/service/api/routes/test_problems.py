@@ -512,3 +512,39 @@ def test_a_job_on_a_problem_that_is_just_being_deleted_is_refused(inside: Door) 
 
 def _request(problem_id: str) -> JobRequest:
     return JobRequest(kind="calibration", problem_id=problem_id, hyperparameters={}, seed=0, device="cpu")
+
+
+# --- listed, and read
+
+
+def test_problems_are_listed_newest_first_in_pages(inside: Door) -> None:
+    made = [inside.listed_problem() for _ in range(5)]
+    first = inside.http.get("/v1/problems", params={"limit": 3}).json()
+    second = inside.http.get("/v1/problems", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    assert [problem["id"] for problem in first["data"] + second["data"]] == made[::-1]
+    assert (first["has_more"], second["has_more"], second["next_cursor"]) == (True, False, None)
+    assert inside.http.get("/v1/problems", params={"kind": "sampling"}).json()["data"] == []
+
+
+def test_the_targets_of_a_problem_are_read_in_pages(door: Door) -> None:
+    given = {"target_groups": [4, 4, 5], "target_scales": [1.0, 2.0, 3.0], "holdout": [False, True, False]}
+    matrix = {"coo": {"shape": [3, 2], "row": [0, 1, 2], "col": [0, 1, 0], "data": [1.0, 2.0, 7.0]}}
+    problem_id = door.problem(matrix=matrix, targets=[5.0, 6.0, 7.5], target_names=["a", "b", "c"], **given)
+    url = f"/v1/problems/{problem_id}/targets"
+    first = door.http.get(url, params={"limit": 2}).json()
+    second = door.http.get(url, params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    rows = first["data"] + second["data"]
+    assert [(row["index"], row["name"], row["value"]) for row in rows] == [(0, "a", 5.0), (1, "b", 6.0), (2, "c", 7.5)]
+    assert [(row["group"], row["scale"], row["holdout"]) for row in rows] == [
+        (4, 1.0, False),
+        (4, 2.0, True),
+        (5, 3.0, False),
+    ]
+    assert {(row["weight"], row["tolerance"]) for row in rows} == {(1.0, None)}
+    assert (first["has_more"], second["has_more"]) == (True, False)
+
+
+@pytest.mark.parametrize("cursor", ["x", "LTE", "dHJ1ZQ", "OTIyMzM3MjAzNjg1NDc3NTgwNw"])
+def test_a_cursor_into_the_targets_that_is_none_is_refused(door: Door, problem_id: str, cursor: str) -> None:
+    reply = door.http.get(f"/v1/problems/{problem_id}/targets", params={"cursor": cursor})
+    refused(reply, 422, "invalid_request", pointer="/cursor")

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -99,10 +101,28 @@ def _of_csv(reply: httpx.Response) -> NDArray[np.float64]:
     return weights
 
 
+def _of_parquet(reply: httpx.Response) -> NDArray[np.float64]:
+    return _of_arrow_table(pq.read_table(io.BytesIO(reply.content)))
+
+
+def _of_arrow(reply: httpx.Response) -> NDArray[np.float64]:
+    with pa.ipc.open_file(io.BytesIO(reply.content)) as file:
+        return _of_arrow_table(file.read_all())
+
+
+def _of_arrow_table(table: Any) -> NDArray[np.float64]:
+    assert [(field.name, str(field.type)) for field in table.schema] == [("index", "int64"), ("weight", "double")]
+    weights = np.zeros(80)
+    weights[table["index"].to_numpy()] = table["weight"].to_numpy()
+    return weights
+
+
 _READERS: dict[str, tuple[str, Callable[[httpx.Response], NDArray[np.float64]]]] = {
     "json": ("application/json", _of_json),
     "npy": ("application/x-npy", _of_npy),
     "csv": ("text/csv", _of_csv),
+    "parquet": ("application/vnd.apache.parquet", _of_parquet),
+    "arrow": ("application/vnd.apache.arrow.file", _of_arrow),
 }
 
 
@@ -119,6 +139,29 @@ def test_every_form_of_the_weights_is_the_same_to_the_last_bit(
     assert reply.status_code == 200
     assert reply.headers["Content-Type"].startswith(media_type)
     assert read(reply).tobytes() == dense.tobytes()
+
+
+@pytest.mark.parametrize("form", _READERS)
+def test_weights_come_in_parts_and_not_again_where_they_are_known(door: Door, finished: Finished, form: str) -> None:
+    url, query = f"{finished.url}/weights", {"format": form}
+    whole = door.http.get(url, params=query)
+    assert (whole.headers["Accept-Ranges"], whole.headers["Content-Length"]) == ("bytes", str(len(whole.content)))
+    etag = whole.headers["ETag"]
+    part = door.http.get(url, params=query, headers={"Range": "bytes=5-24", "If-Range": etag})
+    assert (part.status_code, part.content) == (206, whole.content[5:25])
+    known = door.http.get(url, params=query, headers={"If-None-Match": etag})
+    assert (known.status_code, known.content, known.headers["ETag"]) == (304, b"", etag)
+    refused(door.http.get(url, params=query, headers={"Range": "bytes=999999-"}), 416, "range_not_satisfiable")
+
+
+def test_each_form_of_the_weights_has_an_etag_of_its_own(door: Door, finished: Finished) -> None:
+    replies = [
+        door.http.get(f"{finished.url}/weights", params={"format": form, "active_only": active_only})
+        for form in _READERS
+        for active_only in (True, False)
+    ]
+    assert len({reply.headers["ETag"] for reply in replies}) == len(replies)
+    assert {reply.headers["Vary"] for reply in replies} == {"Accept"}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/*", "application/json", ""])
@@ -166,6 +209,23 @@ def test_totals_of_another_matrix_over_the_same_units(
     assert reply.status_code == 200
     np.testing.assert_allclose(reply.json()["values"], other @ dense, rtol=1e-12)
     assert door.incoming == []
+
+
+def test_totals_of_another_problem_over_the_same_units(
+    door: Door, finished: Finished, dense: NDArray[np.float64]
+) -> None:
+    other = np.random.default_rng(8).random((3, 80)).round(1)
+    problem_id = door.problem(matrix=_inline(other), targets=[1.0, 2.0, 3.0], target_names=["a", "b", "c"])
+    reply = door.http.post(f"{finished.url}/predictions", json={"problem_id": problem_id}).json()
+    assert reply["names"] == ["a", "b", "c"]
+    np.testing.assert_allclose(reply["values"], other @ dense, rtol=1e-12)
+
+
+def test_a_problem_over_other_units_or_unknown_is_refused(door: Door, finished: Finished, problem_id: str) -> None:
+    url = f"{finished.url}/predictions"
+    reply = door.http.post(url, json={"problem_id": problem_id})
+    refused(reply, 422, "shape_mismatch", pointer="/problem_id", says="the job's problem 80")
+    refused(door.http.post(url, json={"problem_id": "prb_nobody"}), 404, "not_found")
 
 
 def test_a_matrix_over_other_units_is_refused(door: Door, finished: Finished) -> None:
