@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from l0core.calibration.survey import Survey, read_survey
 from service.client import Client, Job
+from service.client.progress import bar
 from service.ending import Ending, only_loading, told_by_signals
 from service.local import local_service
 
@@ -67,26 +67,13 @@ def _calibrate(client: Client, survey: Survey, console: Console, ending: Ending)
     )
     console.print(f"problem {problem['id']}: {problem['n_targets']} targets x {problem['n_units']} tax units")
     job = client.submit(problem["id"], seed=SEED, record_budget=RECORD_BUDGET)
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
-    with Progress(*columns, TextColumn("{task.fields[fit]}"), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("queued", total=100, fit="")
+    with bar(console=console) as show:
 
-        def show(state: dict[str, Any]) -> None:
+        def show_unless_ended(state: dict[str, Any]) -> None:
             ending.check()
-            bar.update(task, **_shown(state))
+            show(state)
 
-        return job.wait(show)
-
-
-def _shown(state: dict[str, Any]) -> dict[str, Any]:
-    """Give what the progress bar shows of a job's state."""
-    progress = state["progress"]
-    if not progress:
-        return {"description": state["stage"]}
-    error = progress["mean_abs_relative_error"] or 0.0
-    fit = f"{progress['active']:.0f} units, error {error:.2%}"
-    done = "done" if state["status"] == "succeeded" else state["stage"]
-    return {"description": done, "completed": progress["epoch"], "total": progress["epochs"], "fit": fit}
+        return job.wait(show_unless_ended)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_untrusted_bytes_are_parsed_in_one_place() -> None:
     found = {
         path for path, text in sources().items() if path.startswith(("service", "worker")) and readers.search(text)
     }
-    assert found <= {"service/problems/trusted.py", "service/client.py"}
+    assert found <= {"service/problems/trusted.py", "service/client/results.py", "service/client/packages.py"}
 
 
 def test_nothing_is_printed_outside_the_terminal() -> None:
@@ -126,19 +127,42 @@ def test_links_of_the_pages_lead_somewhere() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_readme_s_program_runs(tmp_path: Path) -> None:
-    """The ten lines against the HTTP API, on a real service."""
-    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    with local_service(tmp_path / "data") as url:
-        program = found.group(1).replace("http://127.0.0.1:8000", url)
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-        )
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real service, for the programs that need one."""
+    with local_service(tmp_path_factory.mktemp("house") / "data") as url:
+        yield url
+
+
+def said_by(program: str, address: str, folder: Path) -> list[str]:
+    """Run a program of a page against a real service; gives the lines it prints."""
+    program = program.replace("http://127.0.0.1:8000", address)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False, timeout=240
+    )
     assert done.returncode == 0, done.stderr
-    kept, error = done.stdout.strip().splitlines()[-1].split()
+    return done.stdout.strip().splitlines()
+
+
+def programs_of(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readme_s_program_runs(address: str, tmp_path: Path) -> None:
+    """The ten lines against the HTTP API, on a real service."""
+    (program,) = programs_of(ROOT / "README.md")
+    kept, error = said_by(program, address, tmp_path)[-1].split()
     assert kept == "100"
     assert float(error) < 1e-6
+
+
+def test_the_session_of_the_client_s_page_runs(address: str, tmp_path: Path) -> None:
+    lines = said_by("\n".join(programs_of(ROOT / "docs" / "client.md")), address, tmp_path)
+    kept, worst = lines[0].split()
+    assert kept == "100"
+    assert float(worst) < 1e-6
+    assert lines[-1] == "[100, 50]"
+    assert {path.name for path in tmp_path.iterdir()} == {"loss.svg", "report.html"}
 
 
 @pytest.mark.parametrize("name", l0core.__all__)
@@ -237,8 +261,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_programs_of_the_pages_run_as_written(name: str, tmp_path: Path) -> None:
     page, number, check = PROGRAMS[name]
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
-    command = [sys.executable, "-c", f"{programs[number]}\n{check}"]
+    command = [sys.executable, "-c", f"{programs_of(ROOT / 'docs' / page)[number]}\n{check}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -247,6 +270,7 @@ def test_every_program_of_the_pages_is_run() -> None:
     written = {
         (page.name, number)
         for page in (ROOT / "docs").glob("*.md")
-        for number, _ in enumerate(re.findall(r"```python", page.read_text(encoding="utf-8")))
+        if page.name != "client.md"  # a session, run whole
+        for number, _ in enumerate(programs_of(page))
     }
     assert written == {(page, number) for page, number, _ in PROGRAMS.values()}

@@ -15,6 +15,7 @@ from service.terminal.completion import job_ids
 if TYPE_CHECKING:
     from service.client import Client
 
+_TRIES, _PAUSE_SECONDS = 3, 0.2  # whoever types is told soon that nobody answers
 _PANEL = "Service"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -62,10 +63,11 @@ def connected(url: str, api_key: str | None) -> Iterator["Client"]:
         from httpx import TransportError
 
         from l0core.errors import L0Error
-        from service.client import Client, ClientError
+        from service.client import Client, ClientError, Patience
 
+    patience = Patience(tries=_TRIES, first_seconds=_PAUSE_SECONDS)
     try:
-        with Client(url, api_key=api_key) as client:
+        with Client(url, api_key=api_key, patience=patience) as client:
             yield client
     except ClientError as error:
         ends.refused(error)
