@@ -113,11 +113,11 @@ def _state(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_service_that_restarts_meanwhile_is_waited_for() -> None:
-    with answering(_state(), None, 502, _state(version=2, status="succeeded")) as (url, asked):
+    with answering(_state(), None, 502, 502, _state(version=2, status="succeeded")) as (url, asked):
         done = L0(url)("watch", "job_1", "--json")
     assert done.code == 0
     assert [state["version"] for state in done.lines] == [1, 2]
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert done.stderr.splitlines() == [
         "selecting: 5/10  units 7  loss 0.5  error 10.00%",
         "the service does not answer; asking again for 120 seconds",
