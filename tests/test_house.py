@@ -13,6 +13,7 @@ import pytest
 import l0core
 from service.local import local_service
 from service.settings import Settings
+from service.terminal.addresses import KEY_VARIABLE, URL_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("l0core", "service", "worker")
@@ -102,7 +103,8 @@ def test_every_setting_that_is_named_anywhere_exists() -> None:
     ]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
     named = set(re.findall(r"\bL0_([A-Z_]+[A-Z])\b", text))
-    known = {name.upper() for name in Settings.model_fields} | {"API_KEY"}  # the client's
+    known = {name.upper() for name in Settings.model_fields}
+    known |= {name.removeprefix("L0_") for name in (URL_VARIABLE, KEY_VARIABLE)}  # of the terminal, no setting of ours
     assert named - known == set()
 
 
