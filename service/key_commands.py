@@ -55,7 +55,10 @@ def list_keys(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """List keys: id, tenant, scope, name, when made, when revoked. The keys themselves are kept nowhere."""
+    """List keys: id, tenant, scope, name, when made, when revoked. The keys themselves are kept nowhere.
+
+    Example: l0 keys list --data ~/l0-data
+    """
     from service.auth import repository
 
     with _keys(data) as session:

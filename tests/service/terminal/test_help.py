@@ -40,7 +40,7 @@ def test_every_command_has_an_example_in_its_help(name: str) -> None:
     assert re.search(rf"Example: (L0_\S+ )?l0 {name}", " ".join(shown.split()))
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - SILENT)
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - SILENT))
 def test_every_command_that_prints_a_result_takes_json(name: str) -> None:
     assert "--json" in [option for parameter in COMMANDS[name].params for option in parameter.opts]
 
