@@ -21,7 +21,7 @@ from l0core.kinds import KINDS
 from service.problems import child
 from service.processes import die_with_parent
 
-_READERS = ("npy", "npz")
+_READERS = ("npy", "npz", "matrix_market", "safetensors")
 _READ_BYTES = 2**16
 _STANDARD_ERROR = 2
 
