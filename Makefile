@@ -51,6 +51,7 @@ bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go t
 	$(BIN)/python benchmarks/whole_job.py
 	$(BIN)/python benchmarks/one_machine.py
 	$(BIN)/python benchmarks/downloads.py
+	$(BIN)/python -m benchmarks.uploads
 
 bench-full: $(BENCH_STAMP) ## the long rows: 50 and 190 million nonzeros, l0-python to 3 %
 	$(BIN)/python benchmarks/speed.py --full

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
+from l0core.declared import bounds, choices, default_of, fields_of
 from l0core.kinds import KINDS
 from service.api.app import create_app
 from service.settings import Settings
@@ -26,9 +25,9 @@ def settings_page() -> str:
 def hyperparameters_page(kind: str) -> str:
     """Give docs/hyperparameters-KIND.md."""
     model = KINDS[kind].hyperparameters
-    schema: dict[str, Any] = model.model_json_schema()["properties"]
+    schema = fields_of(model)
     rows = [
-        f"| `{name}` | {_default(_value(model, name))} | {_range(schema[name])} | {_text(schema[name])} |"
+        f"| `{name}` | {_default(default_of(model, name))} | {_range(schema[name])} | {_text(schema[name])} |"
         for name in schema
     ]
     head = f"# Hyperparameters of a {kind} job\n\nFrom the engine's own declaration; also `l0 schema {kind}`.\n"
@@ -46,10 +45,6 @@ def openapi() -> str:
     return json.dumps(create_app(Settings()).openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
-def _value(model: type[BaseModel], name: str) -> Any:
-    return model.model_fields[name].get_default(call_default_factory=True)
-
-
 def _default(value: Any) -> str:
     return "" if value is None or value == "" else f"`{value}`"
 
@@ -59,12 +54,9 @@ def _text(field: dict[str, Any]) -> str:
 
 
 def _range(field: dict[str, Any]) -> str:
-    """Give the choices or bounds of a field, also where it may be absent."""
-    found = next((option for option in field.get("anyOf", [field]) if option.get("type") != "null"), field)
-    if "enum" in found:
-        return ", ".join(f"`{choice}`" for choice in found["enum"])
-    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-    return ", ".join(f"{sign} {found[key]:g}" for key, sign in signs.items() if key in found)
+    """Give the words a field may be, or its bounds."""
+    words = [] if field.get("type") == "boolean" else choices(field)
+    return ", ".join(f"`{word}`" for word in words) or bounds(field)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ member's tag into the place of a fault; `TAGS` are to be left out where a place 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -16,6 +17,13 @@ Index = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Floats = Annotated[list[float], Field(fail_fast=True)]  # the first fault is enough: a body may hold a million
 Integers = Annotated[list[Index], Field(fail_fast=True)]
 Booleans = Annotated[list[bool], Field(fail_fast=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneRowEach:
+    """Marks a matrix that has one row for each entry of the field `of`: a file without a shape has so many rows."""
+
+    of: str
 
 
 class MatrixUpload(BaseModel):

@@ -219,10 +219,21 @@ def _check_indptr(indptr: NDArray[np.integer], outer: int, nnz: int, pointer: st
 
 
 def _order_findings(raw: RawMatrix, matrix: sp.csr_array) -> list[Finding]:
-    if not isinstance(raw, Csr) or matrix.has_sorted_indices:
-        return []
-    text = "the column indices were not in order within their rows; they were sorted"
-    return [Finding(code="indices_sorted", severity="warning", message=text)]
+    if isinstance(raw, Csr) and not matrix.has_sorted_indices:
+        return [_sorted_finding("the column indices were not in order within their rows; they were sorted")]
+    if isinstance(raw, Csc) and not _ascends_within(raw.indptr, raw.indices):
+        return [_sorted_finding("the row indices were not in order within their columns; they were sorted")]
+    return []
+
+
+def _sorted_finding(text: str) -> Finding:
+    return Finding(code="indices_sorted", severity="warning", message=text)
+
+
+def _ascends_within(indptr: NDArray[np.integer], indices: NDArray[np.integer]) -> bool:
+    """Say whether indices fall only where a new row or column begins."""
+    falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1
+    return bool(np.isin(falls, indptr).all())
 
 
 def _merged(matrix: sp.csr_array, findings: list[Finding]) -> sp.csr_array:

@@ -7,7 +7,7 @@ def main() -> None:
     """Run the command line."""
     with only_loading():
         from service.commands import app  # noqa: PLC0415 - Ctrl-C must be settled before anything large is loaded
-    app()
+    app(prog_name="l0")
 
 
 if __name__ == "__main__":

@@ -3,33 +3,44 @@
 import os
 import sqlite3
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from l0core.cli import app as engine
+from l0core import cli as engine
+from l0core import screen
+from l0core.cli import AsJson
 from l0core.version import VERSION
+from service import key_commands
 from service.ending import Ended, only_loading
+from service.terminal import ends, jobs, machines, results, submitting
+from service.terminal.tables import SERVICE
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="L0 calibration: household weights that meet published totals, with as few households as possible.",
+    epilog=ends.EPILOG,
 )
-app.registered_commands.extend(engine.registered_commands)
-_err = Console(stderr=True)
+for part in (submitting, jobs, results, engine, machines):
+    app.registered_commands.extend(part.app.registered_commands)
+app.add_typer(key_commands.app, name="keys", rich_help_panel=SERVICE)
 Data = Annotated[Path, typer.Option(help="Folder that holds everything: database, files, broker socket, logs.")]
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def up(
     data: Data = Path("l0-data"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address of the API.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
-    """Run the whole service on this machine until Ctrl-C; prints its address when it is ready.
+    """Run the whole service on this machine until Ctrl-C.
+
+    Prints its address when it is ready.
 
     Example: l0 up --port 8000 --data ~/l0-data --workers 1
     """
@@ -45,36 +56,50 @@ def up(
     settings = Settings(data_dir=data, port=port, host=host)
     configure(settings, process="supervisor")
     try:
-        Supervisor(settings, workers).run(typer.echo)
+        Supervisor(settings, workers).run(_tell_url if as_json else screen.show_text)
     except (RefusedToStart, WrongRevision, NoBroker, StartFailed) as error:
-        _fail(str(error))
+        screen.fail(str(error))
 
 
-@app.command()
+def _tell_url(url: str) -> None:
+    screen.show_json({"url": url}, as_line=True)
+
+
+@app.command(rich_help_panel=SERVICE)
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("demo-output"),
+    as_json: AsJson = False,
 ) -> None:
-    """Calibrate Minnesota's 5,460 tax units to 29 published totals, through the whole service.
+    """Calibrate Minnesota through the whole service, on this machine.
+
+    5,460 tax units, 29 published totals; everything is stopped at the end.
 
     Example: l0 demo --output demo-output
     """
     with only_loading():
+        from rich.console import Console
+
         from service.client import ClientError, JobFailed
         from service.demo import run
         from service.local import NotStarted
 
     try:
-        run(output, Console())
+        summary = run(output, Console(stderr=as_json))
     except (ClientError, JobFailed, NotStarted) as error:
-        _fail(str(error))
+        screen.fail(str(error))
     except (Ended, KeyboardInterrupt):
-        _err.print("stopped")
-        sys.exit(130)
+        screen.note("stopped")
+        sys.exit(ends.Exit.INTERRUPTED)
+    if as_json:
+        screen.show_json(summary)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def api() -> None:
-    """Run the API alone, on the address of L0_HOST and L0_PORT."""
+    """Run the API alone, on the address of L0_HOST and L0_PORT.
+
+    Example: L0_PORT=8080 l0 api
+    """
     with only_loading():
         from service.api.serve import REFUSALS, run
         from service.settings import Settings
@@ -82,10 +107,10 @@ def api() -> None:
     try:
         run(Settings())
     except REFUSALS as error:
-        _fail(str(error))
+        screen.fail(str(error))
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def worker(
     queues: Annotated[str | None, typer.Option(help="Queues to serve, separated by commas.")] = None,
     device: Annotated[str | None, typer.Option(help="Device of its jobs: cpu, cuda, cuda:0.")] = None,
@@ -99,9 +124,12 @@ def worker(
     os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - this process becomes the worker
 
 
-@app.command()
-def migrate() -> None:
-    """Bring the database of L0_DATABASE_URL to the present schema."""
+@app.command(rich_help_panel=SERVICE)
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database of L0_DATABASE_URL to the present schema.
+
+    Example: L0_DATABASE_URL=postgresql+psycopg://l0@db/l0 l0 migrate
+    """
     from service.db import revision
     from service.logging import configure
     from service.settings import Settings
@@ -111,15 +139,18 @@ def migrate() -> None:
     try:
         revision.migrate(settings.database)
     except revision.WrongRevision as error:
-        _fail(str(error))
+        screen.fail(str(error))
+    if as_json:
+        screen.show_json({"migrated": True})
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder for the copy; `l0 up --data` runs on it.")],
     data: Data = Path("l0-data"),
+    as_json: AsJson = False,
 ) -> None:
-    """Copy the database and the files of a service on one machine, also while it runs.
+    """Copy the database and the files of a service, also while it runs.
 
     Example: l0 backup /backups/monday --data ~/l0-data
     """
@@ -129,20 +160,24 @@ def backup(
     try:
         made = back_up(Settings(data_dir=data), folder)
     except (NoBackup, OSError, sqlite3.Error) as error:
-        _fail(str(error))
-    else:
-        size, bytes_of_files = f"{made.database_bytes:,}", f"{made.files_bytes:,}"
-        typer.echo(f"{made.folder}: database of {size} bytes, {made.n_files} files of {bytes_of_files} bytes")
-        if made.elsewhere:
-            typer.echo(f"the files are in {made.elsewhere}: copy that bucket now, after the database")
+        screen.fail(str(error))
+    if as_json:
+        return screen.show_json({name: _as_text(value) for name, value in asdict(made).items()})
+    size, bytes_of_files = f"{made.database_bytes:,}", f"{made.files_bytes:,}"
+    screen.show_text(f"{made.folder}: database of {size} bytes, {made.n_files} files of {bytes_of_files} bytes")
+    if made.elsewhere:
+        screen.show_text(f"the files are in {made.elsewhere}: copy that bucket now, after the database")
+    return None
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(VERSION)
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
-def _fail(message: str) -> None:
-    _err.print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
-    sys.exit(1)
+@app.command(rich_help_panel=SERVICE)
+def version(as_json: AsJson = False) -> None:
+    """Print the version.
+
+    Example: l0 version
+    """
+    screen.show_json({"version": VERSION}) if as_json else screen.show_text(VERSION)

@@ -21,10 +21,10 @@ SEED = 7
 _ARTIFACTS = ("report.html", "run_config.json")
 
 
-def run(output: Path, console: Console) -> None:
+def run(output: Path, console: Console) -> dict[str, Any]:
     """Start a service, calibrate Minnesota, show and write the result into `output`, stop the service.
 
-    Raises Ended, with everything stopped, where this process is told to end before that.
+    Gives the summary. Raises Ended, with everything stopped, where this process is told to end before that.
     """
     with only_loading():
         survey = read_survey(_example() / "households.csv.gz", _example() / "targets_spec.csv")
@@ -37,10 +37,12 @@ def run(output: Path, console: Console) -> None:
     ):
         job = _calibrate(client, survey, console, ending)
         console.print(_table(job.targets()))
-        _say(job.state()["summary"], console)
+        summary: dict[str, Any] = job.state()["summary"]
+        _say(summary, console)
         _write(job, output)
     console.print(f"written to {output}/: weights.csv, {', '.join(_ARTIFACTS)}")
     console.print(f"open {(output / 'report.html').resolve().as_uri()}", soft_wrap=True)
+    return summary
 
 
 def _example() -> Path:

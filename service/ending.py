@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from l0core.loading import only_loading
+
+__all__ = ["Ended", "Ending", "only_loading", "told_by_signals"]
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -58,16 +62,3 @@ def told_by_signals() -> Iterator[Ending]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def only_loading() -> Iterator[None]:
-    """Let the kernel end this process at Ctrl-C: what is loaded may drop an exception, and nothing is to be ended."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

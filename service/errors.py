@@ -9,8 +9,14 @@ ServiceError
 ├── UnsupportedMedia         415 unsupported_media_type
 ├── NotAcceptable            406 not_acceptable
 ├── DigestMismatch           400 digest_mismatch
+├── BrokenEncoding           400 broken_encoding
+├── Unauthorized             401 unauthorized
+├── Forbidden                403 forbidden
+├── Misdirected              421 misdirected_request
 ├── RangeNotSatisfiable      416 range_not_satisfiable
+├── QuotaExceeded            429 quota_exceeded, with Retry-After
 ├── StorageFull              507 storage_full
+├── QueueFull                503 queue_full, with Retry-After
 └── Unavailable              503 not_ready
 """
 
@@ -103,6 +109,27 @@ class DigestMismatch(ServiceError):
     status, title, default_code = 400, "Bad request", "digest_mismatch"
 
 
+class Unauthorized(ServiceError):
+    """No key, or none that is good; both are told the same."""
+
+    status, title, default_code = 401, "Unauthorized", "unauthorized"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):
+    """The key is good, and its scope does not reach so far."""
+
+    status, title, default_code = 403, "Forbidden", "forbidden"
+
+
+class BrokenEncoding(ServiceError):
+    """The body is not what its Content-Encoding says."""
+
+    status, title, default_code = 400, "Bad request", "broken_encoding"
+
+
 class Misdirected(ServiceError):
     """A request meant for another host."""
 
@@ -115,6 +142,15 @@ class RangeNotSatisfiable(ServiceError):
     status, title, default_code = 416, "Range not satisfiable", "range_not_satisfiable"
 
 
+class QuotaExceeded(ServiceError):
+    """The tenant has had as much as one may have; others are served."""
+
+    status, title, default_code, retryable = 429, "Too many requests", "quota_exceeded", True
+
+    def __init__(self, detail: str, *, retry_after_seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
 class StorageFull(ServiceError):
     """No room left for the bytes."""
 
@@ -125,3 +161,12 @@ class Unavailable(ServiceError):
     """Something the service needs is not there just now."""
 
     status, title, default_code, retryable = 503, "Service unavailable", "not_ready", True
+
+
+class QueueFull(ServiceError):
+    """So many jobs wait, of whomever, that no more are taken just now."""
+
+    status, title, default_code, retryable = 503, "Service unavailable", "queue_full", True
+
+    def __init__(self, detail: str, *, retry_after_seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})

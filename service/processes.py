@@ -30,12 +30,14 @@ def spawn(
         stderr=stderr,
         pass_fds=pass_fds,
         start_new_session=True,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread, one syscall
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread, one syscall
     )
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Have this process killed when its parent, or the thread that started it, dies; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end(process: "subprocess.Popen[bytes]", seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Every environment variable of the system, once. Each field is read from `L0_` and its name in capitals."""
 
 import os
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -48,12 +48,36 @@ class Settings(BaseSettings):
         le=64,
         description="Processes of an API that answer on its socket; a second core wants a second.",
     )
+    require_keys: bool | None = Field(
+        default=None,
+        description="Ask every caller for an API key; by default on every address but loopback: docs/access.md.",
+    )
     allow_anonymous: bool = Field(
         default=False, description="Serve another address than loopback without API keys, on your own word."
     )
 
+    quota_stored_bytes: int = Field(
+        default=200 * 10**9, ge=0, description="Bytes a tenant may keep where keys are asked for; 0: no limit."
+    )
+    quota_active_jobs: int = Field(
+        default=100, ge=0, description="Jobs of a tenant that wait or run, where keys are asked for; 0: no limit."
+    )
+    quota_requests_a_minute: int = Field(
+        default=6_000,
+        ge=0,
+        description="Requests of a tenant to one API process, where keys are asked for; 0: no limit.",
+    )
+    max_waiting_jobs: int = Field(
+        default=100_000, gt=0, description="Pending jobs of all tenants before no more are taken (503 queue_full)."
+    )
+
     max_upload_bytes: int = Field(default=4 * 2**30, gt=0, description="Largest upload.")
     max_body_bytes: int = Field(default=2**20, gt=0, description="Largest JSON body.")
+    read_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may take for a request's head, or for the next kilobyte of its body (else 408).",
+    )
     parse_memory_bytes: int = Field(default=16 * 2**30, gt=0, description="Address space of a process that parses.")
     parse_seconds: float = Field(default=600.0, gt=0, description="Time a process that parses may take.")
     max_nonzeros: int = Field(default=2**31, gt=0, description="Largest number of stored matrix entries.")
@@ -87,6 +111,11 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, description="How often the store is searched for files that nothing refers to."
     )
 
+    webhook_allowed_networks: str = Field(
+        default="",
+        description="Networks outside the public internet that webhooks may reach, by http too; 127.0.0.0/8,fd00::/8.",
+    )
+
     worker_queues: str = Field(default="cpu", description="Queues a worker serves, separated by commas.")
     worker_device: str = Field(default="cpu", description="Device its jobs run on: cpu, cuda, cuda:0.")
     worker_concurrency: int = Field(default=1, ge=1, description="Jobs a worker runs at a time.")
@@ -100,6 +129,18 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         """Fix a relative folder now: this process or its children may run elsewhere later."""
         return None if path is None else path.resolve()
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        """Refuse what is no list of networks."""
+        _networks_of(text)
+        return text
+
+    @property
+    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks that webhooks may reach beside the public internet."""
+        return _networks_of(self.webhook_allowed_networks)
 
     @property
     def orphan_seconds(self) -> float:
@@ -128,6 +169,13 @@ class Settings(BaseSettings):
         return {**os.environ, **own}
 
     @property
+    def asks_for_keys(self) -> bool:
+        """Whether a caller needs an API key; only then are there tenants, scopes and quotas."""
+        if self.require_keys is None:
+            return not (self.on_loopback or self.allow_anonymous)
+        return self.require_keys
+
+    @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the API."""
         if self.host == "localhost":
@@ -136,3 +184,12 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def _networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Give the networks of a list; ValueError where one is none.
+
+    >>> _networks_of("127.0.0.0/8, ::1")
+    (IPv4Network('127.0.0.0/8'), IPv6Network('::1/128'))
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

@@ -13,6 +13,7 @@ import pytest
 import l0core
 from service.local import local_service
 from service.settings import Settings
+from service.terminal.addresses import KEY_VARIABLE, URL_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("l0core", "service", "worker")
@@ -102,7 +103,8 @@ def test_every_setting_that_is_named_anywhere_exists() -> None:
     ]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
     named = set(re.findall(r"\bL0_([A-Z_]+[A-Z])\b", text))
-    known = {name.upper() for name in Settings.model_fields} | {"API_KEY"}  # the client's
+    known = {name.upper() for name in Settings.model_fields}
+    known |= {name.removeprefix("L0_") for name in (URL_VARIABLE, KEY_VARIABLE)}  # of the terminal, no setting of ours
     assert named - known == set()
 
 
@@ -170,6 +172,22 @@ def test_every_public_name_of_the_library_has_an_example_that_is_run(name: str) 
     assert len(documented.strip().splitlines()) > 3
 
 
+_WEBHOOKS_ARE_TOLD_APART = """
+from ipaddress import ip_network
+from threading import Thread
+from service.webhooks.sending import post
+from service.webhooks.signing import signed_headers
+
+BODY = b'{"data": {"id": "job_1", "status": "succeeded"}}'
+
+def answer(*, body=BODY, age=0, keys=("whsec_b3RoZXI=", SECRET)):
+    headers = signed_headers("msg_1", int(time.time()) - age, BODY, keys)
+    return post(f"http://127.0.0.1:{server.server_port}/", body, headers, networks=(ip_network("127.0.0.0/8"),))
+
+Thread(target=server.serve_forever, daemon=True).start()
+assert [answer(), answer(), SEEN] == [204, 204, {"msg_1"}]
+assert [answer(body=b"{}"), answer(age=400), answer(keys=["whsec_b3RoZXI="])] == [400, 400, 400]
+"""
 PROGRAMS = {
     "choosing-units.md, selectors": (
         "choosing-units.md",
@@ -201,6 +219,18 @@ PROGRAMS = {
         "engine.md",
         1,
         "counts = [r.summary['n_active'] for r in results]\nassert 1000 >= counts[0] > counts[-1] > 0",
+    ),
+    "formats.md, every format": (
+        "formats.md",
+        0,
+        "from pathlib import Path\nfrom l0core.matrices import canonical\n"
+        "from service.problems import content_types, formats\n"
+        "from service.problems.limits import Limits\nfrom service.settings import Settings\n"
+        "kinds = dict(zip(('npz', 'npy', 'mtx', 'parquet', 'tensors'), content_types.UPLOAD_CONTENT_TYPES))\n"
+        "for kind, data in {**{k: f.getvalue() for k, f in files.items()}, 'tensors': tensors}.items():\n"
+        "    Path(kind).write_bytes(data)\n"
+        "    read = formats.read_matrix(Path(kind), kinds[kind], Limits.of(Settings()), '/matrix')\n"
+        "    assert (canonical(read)[0] != M).nnz == 0, kind",
     ),
     "library.md, survey weights": (
         "library.md",
@@ -236,6 +266,7 @@ PROGRAMS = {
         "assert (result.weights / design).max() <= 20 * (1 + 1e-12)\n"
         "assert result.summary['max_abs_relative_error'] < 1e-6",
     ),
+    "webhooks.md, a receiver": ("webhooks.md", 0, _WEBHOOKS_ARE_TOLD_APART),
 }
 
 

@@ -47,23 +47,23 @@ class StopReason(Enum):
     DEADLINE = auto()
 
 
-def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
-    """Claim the job and see it to an end of this attempt; a job that is not to be had is left alone.
+def execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> bool:
+    """Claim the job and see it to an end of this attempt; False where it is not to be had, and left alone.
 
     Every line that is logged on the way says which job, attempt and worker it is about. Raises CardLost, once the job
     is in other hands, where the worker's card is there no more.
     """
     with bound_contextvars(job_id=job_id, worker=worker.id, attempt=None):
-        _execute(job_id, system, worker, draining)
+        return _execute(job_id, system, worker, draining)
 
 
-def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> None:
+def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: threading.Event) -> bool:
     lease = system.settings.lease_seconds
     with system.database.transaction() as session:
         held = lifecycle.claim(session, job_id, worker, KINDS, lease)
     if held is None:
         _leave_alone(job_id, system, worker)
-        return
+        return False
     bind_contextvars(attempt=held.attempt)
     log.info("job_claimed", kind=held.kind, checkpoint_epoch=held.checkpoint.epoch if held.checkpoint else None)
     _remove_leftovers(system, job_id)
@@ -83,6 +83,7 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
     _remove_orphans(system, held)
     if card_missing is not None:
         raise CardLost(card_missing)
+    return True
 
 
 def _leave_alone(job_id: str, system: System, worker: WorkerIdentity) -> None:

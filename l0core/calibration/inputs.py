@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from l0core.inputs import BooleansInput, IntegersInput, MatrixInput, NumberOrVectorInput, VectorInput
+from l0core.inputs import BooleansInput, IntegersInput, MatrixInput, NumberOrVectorInput, OneRowEach, VectorInput
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -25,7 +25,9 @@ class CalibrationInputs(BaseModel):
 
     model_config = _STRICT
 
-    matrix: MatrixInput = Field(description="Q x N: row i holds what each unit contributes to target i.")
+    matrix: Annotated[MatrixInput, OneRowEach(of="targets")] = Field(
+        description="Q x N: row i holds what each unit contributes to target i."
+    )
     targets: VectorInput = Field(description="Q totals to meet.")
     target_names: Annotated[list[str] | None, Field(description="Q names; target_0, target_1, ... by default.")] = None
     target_groups: Annotated[IntegersInput | None, Field(description="Q whole numbers; see normalize_groups.")] = None

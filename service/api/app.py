@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from l0core.version import VERSION
 from service.api import errors
+from service.api.access import Anonymous, Keyed
+from service.api.callers import Callers
 from service.api.dependencies import check_address, check_host
 from service.api.document import document, name_of
 from service.api.exposition import Watchtower
@@ -39,8 +41,11 @@ from service.api.routes import (
     results,
     scrape,
     uploads,
+    webhooks,
 )
 from service.auth.guard import check_start
+from service.auth.meter import Meter
+from service.jobs.quotas import Room
 from service.keeping.scratch import remove_leftovers
 from service.logging import log
 from service.settings import Settings
@@ -61,6 +66,7 @@ _ROUTES = (  # what is asked most often comes first
     results,
     checkpoints,
     artifacts,
+    webhooks,
     job_log,
     compare,
     capabilities,
@@ -105,14 +111,31 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.reader = JobReader(system.database)
     app.state.lists = JobLists(system.database)
     app.state.routes = [route for module in _ROUTES for route in module.router.routes]
+    app.state.room = Room.of(system) if settings.asks_for_keys and settings.quota_stored_bytes else None
     errors.install(app)
     for module in _ROUTES:
         app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_middleware(Heads, routes=app.state.routes)
-    app.add_middleware(BodyLimit, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        json_bytes=settings.max_body_bytes,
+        upload_bytes=settings.max_upload_bytes,
+        silence_seconds=settings.read_timeout_seconds,
+    )
+    _let_in(app, system)
     app.add_middleware(Unexpected)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     app.add_middleware(Measured, instruments=app.state.instruments)
     return app
+
+
+def _let_in(app: FastAPI, system: System) -> None:
+    settings = system.settings
+    if not settings.asks_for_keys:
+        app.add_middleware(Anonymous)
+        return
+    meter = Meter(settings.quota_requests_a_minute) if settings.quota_requests_a_minute else None
+    callers = Callers(system.database)
+    app.add_middleware(Keyed, callers=callers, meter=meter, largest_body=settings.max_body_bytes)

@@ -50,6 +50,10 @@ class JobBase(BaseModel):
     ] = None
     max_attempts: Annotated[int, Field(ge=1, le=100, description="How many workers may die on it.")] = 3
     tags: Tags = Field(default_factory=dict)
+    webhook_url: Annotated[
+        str | None,
+        Field(max_length=2000, description="Where the end of the job is posted to, signed; https://host/path."),
+    ] = None
     resume_from: Annotated[
         ResumeFromBody | None,
         Field(

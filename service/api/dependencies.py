@@ -1,17 +1,20 @@
-"""What routes are handed: the system, the caller's tenant, their job."""
+"""What routes are handed: the system, the caller's tenant, their job; and what must hold before they are called."""
 
 from functools import lru_cache
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
 
+from service.api.access import caller_of, check_scope
 from service.api.listing import JobLists
 from service.api.reading import JobReader
 from service.api.sound_json import is_storable, json_pointer, refusal
-from service.auth.guard import ANONYMOUS_TENANT
+from service.auth.callers import Scope
 from service.errors import Conflict, Gone, Misdirected, NotFound
 from service.jobs.models import Job
+from service.jobs.quotas import Room
 from service.jobs.states import Status
 from service.settings import Settings
 from service.system import System
@@ -26,6 +29,8 @@ async def check_address(request: Request) -> None:
     for name, value in request.query_params.multi_items():
         if not is_storable(name + value):
             raise refusal(f"{name}: it holds a control character (NUL)", json_pointer([name]))
+        if name not in known and name.lower() in _NAMES_OF_KEYS:
+            raise refusal(f"{name}: {_KEY_IN_ADDRESS}", json_pointer([name]))
         if name not in known and not name.startswith(_open_names(request)):
             raise refusal(f"{name[:64]}: this path knows no such question", json_pointer([name]))
 
@@ -36,12 +41,21 @@ def _open_names(request: Request) -> tuple[str, ...]:
     return tuple(parameter["x-prefix"] for parameter in parameters if "x-prefix" in parameter)
 
 
+_NAMES_OF_KEYS = frozenset({"api_key", "apikey", "access_token", "authorization", "key", "token"})
+_KEY_IN_ADDRESS = (
+    "a key belongs into the header Authorization: Bearer, never into an address, which logs keep; revoke that one"
+)
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 async def check_host(request: Request) -> None:
-    """Refuse, on loopback, a request under another name: a page elsewhere may have let its own name point here."""
+    """Refuse, on loopback, a request under another name: a page elsewhere may have let its own name point here.
+
+    Where keys are asked for such a page has none, and a proxy on this machine may pass the public name on.
+    """
     settings: Settings = request.app.state.system.settings
+    if settings.asks_for_keys:
+        return
     if settings.on_loopback and _hostname(request.headers.get("host", "")) not in (*_LOOPBACK_NAMES, settings.host):
         raise Misdirected("this service answers to localhost only; use http://127.0.0.1 and its port")
 
@@ -64,8 +78,24 @@ async def _system(request: Request) -> System:
     return system
 
 
-async def _tenant() -> str:
-    return ANONYMOUS_TENANT
+async def _tenant(request: Request) -> str:
+    return caller_of(request).tenant
+
+
+async def _admin(request: Request) -> None:
+    check_scope(caller_of(request), Scope.ADMIN)
+
+
+async def _write(request: Request) -> None:
+    check_scope(caller_of(request), Scope.WRITE)
+
+
+async def _room(request: Request) -> None:
+    room: Room | None = request.app.state.room
+    if room is not None:
+        length = request.headers.get("content-length", "0")
+        n_bytes = int(length) if length.isdecimal() else 0
+        await run_in_threadpool(room.take, caller_of(request).tenant, n_bytes)
 
 
 def reader_of(request: Request) -> JobReader:
@@ -82,6 +112,9 @@ def lists_of(request: Request) -> JobLists:
 
 TheSystem = Annotated[System, Depends(_system)]
 Tenant = Annotated[str, Depends(_tenant)]
+NEEDS_ADMIN = Depends(_admin)  # for `dependencies=` of a route that tells or changes what is not one tenant's own
+NEEDS_WRITE = Depends(_write)  # of a GET that tells what only those may know who write
+NEEDS_ROOM = Depends(_room)  # for `dependencies=` of a route that keeps bytes or makes a job
 JobId = Annotated[str, Path(description="Id of a job.", max_length=64)]
 
 

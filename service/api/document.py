@@ -52,6 +52,8 @@ ROUTES: dict[str, Says] = {
     "list_methods": Says(answers={200: s.Methods}),
     "method_schema": Says(answers={200: s.MethodSchema}, refuses=(404,)),
     "create_upload": Says(answers={200: s.StoredUpload, 201: s.StoredUpload}, refuses=(*_BODY, 408, 415, 507)),
+    "find_upload": Says(answers={200: s.StoredUpload}, refuses=(404,)),
+    "has_upload": Says(refuses=(404,)),
     "get_upload": Says(answers={200: s.StoredUpload}, refuses=(404,)),
     "create_problem": Says(answers={200: s.ProblemReport, 201: s.ProblemReport}, refuses=(*_BODY, 404, 507)),
     "get_problem": Says(answers={200: s.ProblemReport}, refuses=(404,)),
@@ -67,6 +69,9 @@ ROUTES: dict[str, Says] = {
     "list_checkpoints": Says(answers={200: s.Checkpoints}, refuses=_KEPT),
     "list_artifacts": Says(answers={200: s.Artifacts}, refuses=_KEPT),
     "get_artifact": Says(refuses=(*_RESULT, 416)),
+    "get_webhook": Says(answers={200: s.Webhook}, refuses=_JOB),
+    "get_webhook_secret": Says(answers={200: s.WebhookSecret}),
+    "rotate_webhook_secret": Says(answers={200: s.WebhookSecret}),
     "compare": Says(answers={200: s.Comparison}, refuses=_RESULT),
     "scrape": Says(),
     "get_status": Says(answers={200: s.PolicyEngineStatus, 202: s.PolicyEngineStatus}, refuses=_JOB),
@@ -86,11 +91,14 @@ def document(app: FastAPI) -> dict[str, Any]:
             _complete(operation, ROUTES[operation["operationId"]])
         for name, examples in EXAMPLES.items():
             _operation(made, name)["requestBody"]["content"]["application/json"]["examples"] = examples
+        for path in made["paths"].values():
+            for response in path.get("head", {}).get("responses", {}).values():
+                response.pop("content", None)
         _link(made)
         components = made["components"]
         components["schemas"] = {k: v for k, v in components["schemas"].items() if k not in _UNUSED} | _schemas()
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": _KEY}}
-        made["security"] = [{}, {"key": []}]
+        made["security"] = [{"key": []}, {}]
         app.openapi_schema = made
     return app.openapi_schema
 

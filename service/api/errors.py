@@ -32,7 +32,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     for away in UNAVAILABLE:
-        app.add_exception_handler(away, _database_error)
+        app.add_exception_handler(away, database_away)
     app.add_exception_handler(StoreUnavailable, _store_error)
     app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(RecursionError, _too_deep)
@@ -77,6 +77,11 @@ def _printable(text: str) -> str:
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)  # noqa: S101 - the registration above says so
+    return refused(request, error)
+
+
+def refused(request: Request, error: ServiceError) -> JSONResponse:
+    """Give a refusal as a response."""
     return problem(
         request,
         error.status,
@@ -134,7 +139,8 @@ def _methods(request: Request) -> list[str]:
     return sorted(known | ({"HEAD"} if "GET" in known else set()))
 
 
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
+async def database_away(request: Request, error: Exception) -> JSONResponse:
+    """Log what the database said, and ask the client to come again."""
     log.error("database_unavailable", error=str(error))
     if is_full(error):
         return await _service_error(request, storage_full("what was asked for"))

@@ -29,6 +29,7 @@ Place = TypeVar("Place", bound=tuple[str, ...])
 _PATIENCE_SECONDS = 2.0
 _TOTALS_SECONDS = 60.0
 _DEVICES = {"cpu": "cpu", "gpu": "cuda"}
+_WEBHOOK_STATES = ("waiting", "delivered", "given_up")
 _WATCHED_CODES = ("worker_lost", "engine_crashed", "out_of_memory", "storage_full", "deadline_exceeded", "diverged")
 
 
@@ -131,6 +132,9 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     text = f"Attempts all listed jobs have begun; one that was handed back does not count. {since}"
     yield _one("l0_attempts", text, totals.attempts)
     yield _one("l0_epochs", f"Epochs all listed jobs have computed, as last reported. {since}", totals.epochs)
+    text = f"Messages to webhooks of ended jobs, by what became of them. {since}"
+    webhooks = dict.fromkeys(_WEBHOOK_STATES, 0) | dict(totals.webhooks)
+    yield _many("l0_webhooks", text, ("state",), _keyed(webhooks))
 
 
 def _of_broker(waiting_ids: Mapping[str, int | None]) -> Iterator[Metric]:

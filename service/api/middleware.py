@@ -1,7 +1,9 @@
 """What happens to every request: an id, a limit on the body while it arrives, headers that keep browsers safe."""
 
+import asyncio
 import re
 import secrets
+import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +16,8 @@ from service.api.errors import unexpected
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _REQUEST_ID_NAMES = ("x-request-id", "x-policyengine-request-id")
 _UPLOADS = "/v1/uploads"
+_BODILESS = frozenset({"GET", "HEAD"})  # none of our routes reads a body of these
+_SIGN_OF_LIFE_BYTES = 1024
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -94,32 +98,76 @@ class Unexpected:
 
 
 class BodyLimit:
-    """Counts the body as it arrives and refuses the first byte over the limit, whatever Content-Length said."""
+    """Counts the body as it arrives and refuses the first byte over the limit, whatever Content-Length said.
 
-    def __init__(self, app: ASGIApp, *, json_bytes: int, upload_bytes: int) -> None:
+    A client that is silent for too long before its body is whole is let go.
+    """
+
+    def __init__(self, app: ASGIApp, *, json_bytes: int, upload_bytes: int, silence_seconds: float) -> None:
         self._app, self._json_bytes, self._upload_bytes = app, json_bytes, upload_bytes
+        self._silence_seconds = silence_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return
         is_upload = scope["path"].rstrip("/") == _UPLOADS
         limit = self._upload_bytes if is_upload else self._json_bytes
-        declared = Headers(scope=scope).get("content-length", "")
+        is_declared_too_large = _declares_more(Headers(scope=scope).get("content-length", ""), limit)
+        patience = Patience(self._silence_seconds)
         seen = 0
 
         async def counted() -> Message:
             nonlocal seen
-            if declared.isdecimal() and int(declared) > limit:
+            if is_declared_too_large:
                 raise _too_large(limit, is_upload=is_upload)
-            message = await receive()
+            message = await patience.next(receive)
             seen += len(message.get("body", b""))
             if seen > limit:
                 raise _too_large(limit, is_upload=is_upload)
             return message
 
         await self._app(scope, counted, send)
+
+
+class Patience:
+    """Waits for the parts of a body, as long as a kilobyte (or the end) comes within so many seconds of waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._left = seconds
+        self._seen = 0
+        self._is_whole = False
+
+    async def next(self, receive: Receive) -> Message:
+        """Give what comes next; 408 where it does not come. Once the body is whole, it waits for ever."""
+        if self._is_whole:
+            return await receive()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._left):
+                message = await receive()
+        except TimeoutError:
+            text = f"less than a kilobyte of the body came in {self._seconds:g} s; send the request again"
+            raise HTTPException(408, text, {"Connection": "close"}) from None
+        self._note(message, time.monotonic() - began)
+        return message
+
+    def _note(self, message: Message, waited: float) -> None:
+        self._is_whole = not message.get("more_body", False)
+        self._seen += len(message.get("body", b""))
+        self._left -= waited
+        if self._seen >= _SIGN_OF_LIFE_BYTES:
+            self._seen, self._left = 0, self._seconds
+
+
+def _declares_more(content_length: str, limit: int) -> bool:
+    """Say whether a Content-Length is above the limit; what is no number is the server's to refuse.
+
+    >>> _declares_more("10", 9), _declares_more("9" * 5000, 9), _declares_more("", 9)
+    (True, True, False)
+    """
+    return content_length.isdecimal() and (len(content_length) > 20 or int(content_length) > limit)
 
 
 def _too_large(limit: int, *, is_upload: bool) -> HTTPException:

@@ -172,6 +172,7 @@ class Job(BaseModel):
     summary: dict[str, Any] | None = Field(description="The result in numbers, once it has succeeded.")
     error: Problem | None = Field(description="Why it failed, once it has.")
     tags: dict[str, str]
+    webhook_url: str | None
     retry_of: str | None
     resumed_from: ResumedFrom | None
     version: int
@@ -363,6 +364,24 @@ class Capabilities(BaseModel):
     limits: dict[str, float]
     formats: dict[str, Any]
     versions: dict[str, Any]
+
+
+class WebhookSecret(BaseModel):
+    """What your webhooks are signed with."""
+
+    secret: str = Field(description="`whsec_` and the key in base64, as Standard Webhooks has it.")
+    created_at: datetime
+
+
+class Webhook(BaseModel):
+    """What became of the message to a job's webhook."""
+
+    id: str = Field(description="The `webhook-id` it is sent under, the same in every try.")
+    url: str
+    tries: int
+    created_at: datetime
+    due_at: datetime | None = Field(description="The next try; null where it was delivered or given up.")
+    delivered_at: datetime | None
 
 
 class PolicyEngineStatus(BaseModel):

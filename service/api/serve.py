@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from service.api import instruments
 from service.api.app import create_app
+from service.api.connections import impatient
 from service.auth.guard import RefusedToStart
 from service.auth.guard import check_start as check_network
 from service.children import Child, StartFailed, listen
@@ -43,6 +44,7 @@ def serve(settings: Settings, listener: socket.socket | None = None) -> None:
         access_log=False,
         proxy_headers=False,  # nothing here asks for the client's address
         server_header=False,
+        http=impatient(settings.read_timeout_seconds),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )

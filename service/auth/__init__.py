@@ -1,1 +1,1 @@
-"""Who may call: for now the loopback rule. Keys, tenants and quotas have their home here."""
+"""Who may call, as whom, and how much: keys, scopes, and the rule about open addresses. See docs/access.md."""

@@ -76,6 +76,13 @@ def refuse_foreign(revision: str | None) -> None:
         )
 
 
+def refuse_behind(revision: str | None) -> None:
+    """Raise WrongRevision for a schema that this program cannot work on, or not yet."""
+    if standing(revision) is Standing.BEHIND:
+        raise WrongRevision(_lack(revision))
+    refuse_foreign(revision)
+
+
 def check_start(url: str, patience_seconds: float) -> None:
     """Let a program start on a schema it can work on, waiting a while for one that is not migrated yet.
 
@@ -105,10 +112,9 @@ def migrate(url: str) -> None:
 def _wait_until_migrated(database: Database, limit: float) -> None:
     revision = revision_of(database)
     while standing(revision) is Standing.BEHIND:
-        sentence = f"the database {_is_at(revision)}, and this version ({VERSION}) needs {head()}: run `l0 migrate`"
         if time.monotonic() > limit:
-            raise WrongRevision(sentence)
-        log.warning("waits_for_migration", reason=sentence)
+            raise WrongRevision(_lack(revision))
+        log.warning("waits_for_migration", reason=_lack(revision))
         time.sleep(_POLL_SECONDS)
         revision = revision_of(database)
     refuse_foreign(revision)
@@ -116,5 +122,6 @@ def _wait_until_migrated(database: Database, limit: float) -> None:
         log.warning("schema_is_newer", revision=revision, own=head())
 
 
-def _is_at(revision: str | None) -> str:
-    return "has no schema yet" if revision is None else f"is at revision {revision}"
+def _lack(revision: str | None) -> str:
+    stands = "has no schema yet" if revision is None else f"is at revision {revision}"
+    return f"the database {stands}, and this version ({VERSION}) needs {head()}: run `l0 migrate`"

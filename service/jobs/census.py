@@ -6,12 +6,13 @@ What indexes answer (`count_now`) is cheap at any size of the table. `count_tota
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Float, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from service.db.base import database_now
+from service.jobs import outbox
 from service.jobs.models import Job
 from service.jobs.states import Status
 from service.jobs.workers import workers_seen
@@ -38,11 +39,12 @@ class Census:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What all jobs that are listed add up to."""
+    """What all jobs that are listed, and the messages to their webhooks, add up to."""
 
     failures: Mapping[str, int]
     attempts: int
     epochs: int
+    webhooks: Mapping[str, int] = field(default_factory=dict)
 
 
 def count_now(session: Session, worker_seen_seconds: float) -> Census:
@@ -64,7 +66,12 @@ def count_totals(session: Session) -> Totals:
     sums = select(func.sum(Job.attempt), func.sum(Job.progress["epoch"].as_integer()))
     attempts, epochs = session.execute(sums).one()
     failures = {str(name): int(number) for name, number in session.execute(failed)}
-    return Totals(failures=failures, attempts=int(attempts or 0), epochs=int(epochs or 0))
+    return Totals(
+        failures=failures,
+        attempts=int(attempts or 0),
+        epochs=int(epochs or 0),
+        webhooks=outbox.counts(session),
+    )
 
 
 def _jobs(session: Session) -> dict[tuple[str, str], int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from service.errors import Conflict, NotFound
-from service.jobs import repository, traces
+from service.jobs import outbox, repository, traces
 from service.logging import log
 from service.resources import Resources
 from service.storage.forgetting import forget
@@ -27,6 +27,7 @@ def delete(resources: Resources, tenant: str, job_id: str) -> None:
         if not job.has_ended:
             raise Conflict(f"job '{job_id}' is {job.status}; cancel it first", code="job_not_ended")
         repository.give_to(session, job_id, NOBODY)
+        outbox.forget_webhook(session, job_id)
     log.info("job_deleted", job_id=job_id, tenant=tenant)
     _remove(resources, job_id)
 

@@ -63,6 +63,7 @@ def submit(
         deadline_seconds=request.deadline_seconds,
         max_attempts=request.max_attempts,
         tags=request.tags,
+        webhook_url=request.webhook_url,
         retry_of=request.retry_of,
         resumed_from=origins.shown(origin),
     )

@@ -198,6 +198,7 @@ class WebhookSecret(Base):
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
     secret: Mapped[str]
+    previous: Mapped[str | None]  # what it took the place of; signs beside it for a while
     created_at: Mapped[datetime] = mapped_column(default=database_now())
 
 

@@ -24,8 +24,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.base import Base, database_now
+from service.ids import new_id
 from service.jobs.filters import JobFilter
-from service.jobs.models import IdempotencyKey, Job, StoredCheckpoint
+from service.jobs.models import IdempotencyKey, Job, StoredCheckpoint, WebhookMessage
 from service.jobs.states import TERMINAL, Stage, Status, sources
 from service.jobs.traces import ORIGIN_ATTEMPT, checkpoint_ref
 from service.jobs.values import Claim, WorkerIdentity
@@ -225,7 +226,7 @@ def renew(session: Session, held: Claim, lease: float, changes: Values) -> Job |
 
 def finish(session: Session, held: Claim, status: Status, changes: Values) -> Job | None:
     """Move a held job to an end; None where it is no longer the holder's."""
-    return _changed(session, update(Job).where(_held(held)).values(_ending(status, changes)))
+    return _ended(session, update(Job).where(_held(held)).values(_ending(status, changes)))
 
 
 def release(session: Session, held: Claim, *, spend_attempt: bool) -> Job | None:
@@ -246,7 +247,15 @@ def forget_holder(session: Session, job_id: str) -> bool:
 def end_unheld(session: Session, job_id: str, status: Status, changes: Values) -> Job | None:
     """Move a job nobody holds (pending, or its lease has run out) to an end."""
     legal = Job.status.in_([source.value for source in sources(status)])
-    return _changed(session, update(Job).where(Job.id == job_id, _unheld(), legal).values(_ending(status, changes)))
+    return _ended(session, update(Job).where(Job.id == job_id, _unheld(), legal).values(_ending(status, changes)))
+
+
+def _ended(session: Session, statement: Update) -> Job | None:
+    """Run an update that ends a job, and note in the same transaction what its webhook is to be told."""
+    job = _changed(session, statement)
+    if job is not None and job.webhook_url is not None:
+        add(session, WebhookMessage(id=new_id("msg"), job_id=job.id))
+    return job
 
 
 def _expired() -> ColumnElement[bool]:

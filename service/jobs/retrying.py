@@ -36,6 +36,7 @@ def _request_of(job: Job, resume_from: ResumeFrom | None) -> JobRequest:
         deadline_seconds=job.deadline_seconds,
         max_attempts=job.max_attempts,
         tags=job.tags,
+        webhook_url=job.webhook_url,
         resume_from=resume_from,
         retry_of=job.id,
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import NotFound, Unprocessable
 from service.ids import new_id
-from service.jobs import lifecycle, origins, repository, waiting
+from service.jobs import lifecycle, origins, quotas, repository, waiting
 from service.jobs.dispatch import Dispatcher
 from service.jobs.models import IdempotencyKey, Job
 from service.jobs.values import JobRequest
@@ -18,7 +18,7 @@ from service.logging import log
 from service.resources import Resources
 
 KEY_LIFETIME = timedelta(hours=24)
-_LATER = frozenset({"resume_from", "retry_of"})
+_LATER = frozenset({"resume_from", "retry_of", "webhook_url"})
 
 
 def resolve_device(resources: Resources, asked: str) -> str:
@@ -51,6 +51,7 @@ def _written(
 ) -> Job:
     job_id = new_id("job")
     with origins.copied(resources, tenant, request, job_id) as origin, resources.database.transaction() as session:
+        quotas.check_submission(session, resources.settings, tenant)
         job = lifecycle.submit(session, tenant, request, dispatcher, job_id=job_id, origin=origin)
         waiting.review_new(session, job, resources.settings.worker_seen_seconds)
         if key is not None:

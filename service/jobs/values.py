@@ -30,6 +30,7 @@ class JobRequest:
     max_attempts: int = 3
     tags: dict[str, str] = field(default_factory=dict)
     asked_device: str | None = None
+    webhook_url: str | None = None
     resume_from: ResumeFrom | None = None
     retry_of: str | None = None
 

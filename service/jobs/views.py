@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
+
 from service.jobs.models import Job
 from service.jobs.states import Status
 
 _STALLED_SECONDS = 30.0
+_ANNOUNCED = ("id", "kind", "status", "problem_id", "tags", "created_at", "finished_at", "summary", "error", "links")
 
 
 def job_view(job: Job) -> dict[str, Any]:
@@ -35,11 +38,20 @@ def job_view(job: Job) -> dict[str, Any]:
         "summary": job.summary,
         "error": job.error,
         "tags": job.tags,
+        "webhook_url": job.webhook_url,
         "retry_of": job.retry_of,
         "resumed_from": job.resumed_from,
         "version": job.version,
         "links": _links(job.id),
     }
+
+
+def announcement(job: Job) -> bytes:
+    """Give what the webhook of an ended job is told: the same bytes as often as it is asked for."""
+    shown = job_view(job)
+    data = {name: shown[name] for name in _ANNOUNCED}
+    body = {"type": f"job.{job.status}", "timestamp": job.finished_at, "data": data}
+    return to_json(body, inf_nan_mode="null")
 
 
 def _is_stalled(job: Job) -> bool:

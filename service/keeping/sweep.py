@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 
-from service.jobs import deletion, repository, workers
+from service.jobs import deletion, outbox, repository, workers
 from service.jobs.submission import KEY_LIFETIME
 from service.keeping import orphans, results, scratch, uploads
 from service.resources import Resources
 
 _LOST_WORKER_SECONDS = 3 * 86_400
 _KEYS_A_ROUND = 10_000
+_DAY_SECONDS = 86_400
 
 
 class Sweep:
@@ -33,6 +34,7 @@ class Sweep:
     def _forget_small_rows(self) -> None:
         with self._system.database.transaction() as session:
             repository.forget_old_keys(session, KEY_LIFETIME.total_seconds(), _KEYS_A_ROUND)
+            outbox.forget_settled(session, self._system.settings.retention_days * _DAY_SECONDS, _KEYS_A_ROUND)
             workers.forget_lost_workers(session, _LOST_WORKER_SECONDS)
 
     def _search_due(self) -> bool:

@@ -1,12 +1,11 @@
-"""The process that parses untrusted bytes: one request on standard input, one reply on standard output, limits on all.
+"""What the process that parses untrusted bytes does: one request, one reply, limits on all.
 
-It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is started
-by `sandbox` and knows no database.
+It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is forked
+by `forks` and knows no database.
 """
 
 import json
 import resource
-import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,7 @@ from l0core import matrices
 from l0core.arrays import FloatArray
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.findings import in_short
-from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, VectorUpload
+from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, OneRowEach, VectorUpload
 from l0core.kind import WeightedProblem
 from l0core.kinds import KINDS
 from service.errors import StorageFull
@@ -29,12 +28,14 @@ from service.problems.limits import Limits
 from service.problems.requests import BuildRequest, EstimateRequest, MultiplyRequest, ParseRequest, UploadedFile
 from service.problems.room import room
 
+_REQUESTS: TypeAdapter[ParseRequest] = TypeAdapter(ParseRequest)
 
-def main() -> None:
-    """Answer the one request."""
-    request: ParseRequest = TypeAdapter(ParseRequest).validate_json(sys.stdin.buffer.read())
+
+def answer(asked: bytes) -> bytes:
+    """Give the reply to a request; its limits are this process's from here on."""
+    request = _REQUESTS.validate_json(asked)
     _limit(request.limits)
-    json.dump(_answer(request), sys.stdout, allow_nan=False)
+    return json.dumps(_answer(request), allow_nan=False).encode()
 
 
 def _answer(request: ParseRequest) -> dict[str, Any]:
@@ -129,23 +130,27 @@ class _Reader:
         self._uploads, self._limits = uploads, limits
 
     def resolve(self, inputs: BaseModel) -> dict[str, Any]:
-        """Give every field of a kind's inputs with its arrays read."""
-        return {name: self.value(name, getattr(inputs, name)) for name in _fields(inputs)}
+        """Give every field of a kind's inputs with its arrays read; a matrix after what tells its rows."""
+        told = {name: of for name in _fields(inputs) if (of := _rows_of(inputs, name))}
+        values: dict[str, Any] = {}
+        for name in sorted(_fields(inputs), key=told.__contains__):
+            values[name] = self.value(name, getattr(inputs, name), rows=_length(values.get(told.get(name, ""))))
+        return values
 
-    def value(self, name: str, given: Any) -> Any:
-        """Give one field's value; whatever goes wrong names the field."""
+    def value(self, name: str, given: Any, *, rows: int | None = None) -> Any:
+        """Give one field's value; whatever goes wrong names the field. `rows` are a matrix's where they are known."""
         try:
-            return self._read(name, given)
+            return self._read(name, given, rows)
         except (L0Error, MemoryError):
             raise
         except Exception as error:
             traceback.print_exc()
             raise InvalidInput(f"{name} cannot be read ({type(error).__name__})", pointer=f"/{name}") from error
 
-    def _read(self, name: str, given: Any) -> Any:
+    def _read(self, name: str, given: Any, rows: int | None) -> Any:
         match given:
             case MatrixUpload() | VectorUpload():
-                return self._uploaded(given, name)
+                return self._uploaded(given, name, rows)
             case InlineCsr(csr=parts):
                 return self._csr(parts, name)
             case InlineCoo(coo=parts):
@@ -157,10 +162,12 @@ class _Reader:
             case _:
                 return given
 
-    def _uploaded(self, given: MatrixUpload | VectorUpload, name: str) -> Any:
+    def _uploaded(self, given: MatrixUpload | VectorUpload, name: str, rows: int | None) -> Any:
         file = self._uploads[given.upload_id]
-        read = formats.read_matrix if isinstance(given, MatrixUpload) else formats.read_vector
-        return read(Path(file.path), file.content_type, self._limits, f"/{name}")
+        path, pointer = Path(file.path), f"/{name}"
+        if isinstance(given, MatrixUpload):
+            return formats.read_matrix(path, file.content_type, self._limits, pointer, rows=rows)
+        return formats.read_vector(path, file.content_type, self._limits, pointer)
 
     def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
         shape = (parts.shape[0], parts.shape[1])
@@ -179,6 +186,16 @@ def _fields(model: BaseModel) -> Iterable[str]:
     return type(model).model_fields
 
 
+def _rows_of(inputs: BaseModel, name: str) -> str | None:
+    """Give the field that has one entry for each row of the matrix `name`."""
+    marks = type(inputs).model_fields[name].metadata
+    return next((mark.of for mark in marks if isinstance(mark, OneRowEach)), None)
+
+
+def _length(values: Any) -> int | None:
+    return int(np.shape(values)[0]) if np.ndim(values) else None
+
+
 def _integers(values: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(values, dtype=np.int64)
 
@@ -190,7 +207,3 @@ def _array(values: list[Any], name: str) -> Any:
         return np.array(values, dtype=np.float64)
     except OverflowError:
         raise InvalidInput(f"{name} holds a whole number too large for a float", pointer=f"/{name}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -34,7 +34,7 @@ def register(
         built = folder / "problem.safetensors"
         with _local_uploads(system, tenant, inputs) as uploads:
             report = sandbox.run(_build_request(system, kind, inputs, uploads, output=str(built)))
-        return _keep(system, _row(tenant, kind, report, tags), built)
+        return _keep(system, _row(tenant, kind, report, tags, size_bytes=built.stat().st_size), built)
 
 
 def estimates(system: Resources, kind: str, problem_key: str, weights: Path) -> dict[str, Any]:
@@ -61,7 +61,9 @@ def _build_request(
     return BuildRequest(kind=kind, inputs=inputs.model_dump_json(), uploads=uploads, limits=limits, output=output)
 
 
-def _row(tenant: str, kind: str, report: Mapping[str, Any], tags: Mapping[str, str]) -> StoredProblem:
+def _row(
+    tenant: str, kind: str, report: Mapping[str, Any], tags: Mapping[str, str], *, size_bytes: int
+) -> StoredProblem:
     problem_id = new_id("prb")
     return StoredProblem(
         id=problem_id,
@@ -72,6 +74,7 @@ def _row(tenant: str, kind: str, report: Mapping[str, Any], tags: Mapping[str, s
         findings=report["findings"],
         tags=dict(tags),
         storage_key=f"problems/{problem_id}",
+        size_bytes=size_bytes,
     )
 
 
@@ -79,6 +82,7 @@ def _keep(system: Resources, row: StoredProblem, built: Path) -> tuple[StoredPro
     held = _held(system, row)
     if held is not None:
         return held, False
+    row.size_bytes = built.stat().st_size
     system.store.put(row.storage_key, built)
     try:
         with system.database.transaction() as session:

@@ -15,6 +15,13 @@ def upload_of(session: Session, tenant: str, upload_id: str) -> Upload | None:
     return session.scalar(select(Upload).where(Upload.id == upload_id, Upload.tenant == tenant))
 
 
+def upload_with(session: Session, tenant: str, sha256: str, content_type: str | None = None) -> Upload | None:
+    """Give a tenant's upload of these bytes, the last that was sent; of one content type where it is named."""
+    found = select(Upload).where(Upload.tenant == tenant, Upload.sha256 == sha256)
+    named = found if content_type is None else found.where(Upload.content_type == content_type)
+    return session.scalar(named.order_by(Upload.created_at.desc(), Upload.id).limit(1))
+
+
 def use_uploads(session: Session, tenant: str, ids: Iterable[str]) -> dict[str, Upload]:
     """Give a tenant's uploads by id, kept for a full term from now on; NotFound names the first that is not there."""
     found = {upload_id: _used(session, tenant, upload_id) for upload_id in dict.fromkeys(ids)}

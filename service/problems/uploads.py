@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from service.errors import DigestMismatch, PayloadTooLarge
 from service.ids import new_id
 from service.problems import repository
+from service.problems.encodings import IDENTITY, decoder_of
 from service.problems.models import Upload
 from service.problems.room import room
 from service.resources import Resources
@@ -22,6 +24,9 @@ from service.storage.forgetting import forget
 from service.storage.held import held_file
 
 _DIGEST = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*(?:;.*)?")
+
+
+_WRITE_BACK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +39,17 @@ class Received:
 
 
 class Receiver:
-    """A file on its way in; leaving the context removes it unless it was kept."""
+    """A file on its way in, decoded where it is encoded; leaving the context removes it unless it was kept.
 
-    def __init__(self, store: Store, limit: int) -> None:
+    `sha256` and `size_bytes` of what was received are of the decoded bytes, a Content-Digest is of the bytes as sent.
+    """
+
+    def __init__(self, store: Store, limit: int, *, encoding: str = IDENTITY) -> None:
         self._limit = limit
-        self._size = 0
+        self._size = self._written_back = 0
         self._hash = hashlib.sha256()
+        self._decoder = decoder_of(encoding)
+        self._sent_hash = hashlib.sha256() if self._decoder else self._hash
         self._stack = ExitStack()
         with room("the upload"):
             self._path = self._stack.enter_context(held_file(store.scratch()))
@@ -56,19 +66,37 @@ class Receiver:
         self._stack.close()
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; refuses the first byte over the limit."""
-        self._size += len(chunk)
+        """Take the next bytes as they were sent; refuses the first decoded byte over the limit."""
+        if self._decoder is None:
+            self._take(chunk)
+            return
+        self._sent_hash.update(chunk)
+        for piece in self._decoder.pieces(chunk):
+            self._take(piece)
+
+    def _take(self, piece: bytes) -> None:
+        self._size += len(piece)
         if self._size > self._limit:
             raise PayloadTooLarge(f"the upload has more than {self._limit} bytes, the limit of this service")
-        self._hash.update(chunk)
+        self._hash.update(piece)
         with room("the upload"):
-            self._file.write(chunk)
+            self._file.write(piece)
+            self._write_back()
+
+    def _write_back(self) -> None:
+        """Let the disk begin with what has come, so that the sync at the end has little left to wait for."""
+        if self._size - self._written_back >= _WRITE_BACK_BYTES:
+            span = self._size - self._written_back
+            os.posix_fadvise(self._file.fileno(), self._written_back, span, os.POSIX_FADV_DONTNEED)
+            self._written_back = self._size
 
     def finish(self, content_digest: str | None) -> Received:
-        """Close the file and compare it with the client's digest, where one was sent."""
+        """Close the file and compare what was sent with the client's digest, where there is one."""
         with room("the upload"):
             self._file.close()
-        check_digest(content_digest, self._hash.digest())
+        if self._decoder is not None:
+            self._decoder.finish()
+        check_digest(content_digest, self._sent_hash.digest())
         return Received(path=self._path, sha256=self._hash.hexdigest(), size_bytes=self._size)
 
 

@@ -122,6 +122,13 @@ def test_unsorted_rows_are_sorted_and_it_is_said() -> None:
     assert [(f.code, f.severity) for f in findings] == [("indices_sorted", "warning")]
 
 
+def test_unsorted_columns_are_sorted_and_it_is_said() -> None:
+    indptr, ones = np.array([0, 2, 3]), np.ones(3)
+    _, findings = canonical(Csc(shape=(2, 2), indptr=indptr, indices=np.array([1, 0, 1]), data=ones))
+    assert [(f.code, f.severity) for f in findings] == [("indices_sorted", "warning")]
+    assert canonical(Csc(shape=(2, 2), indptr=indptr, indices=np.array([0, 1, 0]), data=ones))[1] == []
+
+
 def test_triples_have_no_order_to_complain_about() -> None:
     _, findings = canonical(_coo(row=(1, 0, 0), col=(2, 2, 0), data=(3.0, 2.0, 1.0)))
     assert findings == []

@@ -31,7 +31,8 @@ main()
     ("loading", "command"),
     [
         ("typer", ["version"]),
-        ("scipy.sparse", ["version"]),
+        ("l0core.kinds", ["schema"]),
+        ("httpx", ["jobs"]),
         ("service.demo", ["demo", "--output", "demo-output"]),
         ("service.supervisor", ["up", "--host", "0.0.0.0"]),
     ],

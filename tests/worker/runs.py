@@ -144,7 +144,7 @@ class Attempt:
 
     system: System
     job_id: str
-    future: "Future[None]"
+    future: "Future[bool]"
     draining: threading.Event = field(default_factory=threading.Event)
 
     @cached_property

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import JobId, Tenant, TheJob, TheSystem
+from service.api.dependencies import NEEDS_ROOM, JobId, Tenant, TheJob, TheSystem
 from service.api.routes.jobs import IdempotencyKey, where_to_look
 from service.jobs import deletion, lifecycle, retrying
 from service.jobs.states import Status
@@ -22,7 +22,7 @@ def cancel_job(response: Response, system: TheSystem, tenant: Tenant, before: Th
     return job_view(job)
 
 
-@router.post("/{job_id}/retry", status_code=201)
+@router.post("/{job_id}/retry", status_code=201, dependencies=[NEEDS_ROOM])
 def retry_job(
     response: Response, system: TheSystem, tenant: Tenant, job_id: JobId, idempotency_key: IdempotencyKey = None
 ) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from pydantic import AwareDatetime, BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from service.api.bodies import JobBody
-from service.api.dependencies import JobId, Tenant, TheSystem, lists_of, reader_of
+from service.api.dependencies import NEEDS_ROOM, JobId, Tenant, TheSystem, lists_of, reader_of
 from service.api.pagination import Cursor, Limit, json_page, text_in
 from service.api.preconditions import is_known
 from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
+from service.api.webhook_urls import check_webhook
 from service.jobs import submission
 from service.jobs.filters import JobFilter
 from service.jobs.models import Job
@@ -58,7 +59,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for a change.")]
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, dependencies=[NEEDS_ROOM])
 async def create_job(
     body: JobBody,
     request: Request,
@@ -69,6 +70,7 @@ async def create_job(
     prefer: Annotated[str | None, Header()] = None,
 ) -> dict[str, Any]:
     """Take a job; it runs as soon as a worker is free."""
+    await check_webhook(system.settings, body.webhook_url)
     device = await run_in_threadpool(submission.resolve_device, system, body.device)
     job = await run_in_threadpool(
         submission.submit, system, system.dispatcher, tenant, _request(body, device), idempotency_key
@@ -144,6 +146,7 @@ def _request(body: Any, device: str) -> JobRequest:
         deadline_seconds=body.deadline_seconds,
         max_attempts=body.max_attempts,
         tags=body.tags,
+        webhook_url=body.webhook_url,
         resume_from=None if body.resume_from is None else ResumeFrom(**body.resume_from.model_dump()),
     )
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from l0core.kinds import KINDS
 from service.api.bodies import ProblemBody, inputs_of
-from service.api.dependencies import Tenant, TheSystem
+from service.api.dependencies import NEEDS_ROOM, Tenant, TheSystem
 from service.api.pagination import Cursor, Limit, number_in, page, text_in
 from service.api.responses import Json
 from service.api.sound_json import SoundJsonRoute
@@ -20,7 +20,12 @@ from service.storage.forgetting import forget
 router = APIRouter(prefix="/v1/problems", tags=["problems"], route_class=SoundJsonRoute)
 
 
-@router.post("", status_code=201, responses={200: {"description": "Held already, or only validated."}})
+@router.post(
+    "",
+    status_code=201,
+    responses={200: {"description": "Held already, or only validated."}},
+    dependencies=[NEEDS_ROOM],
+)
 def create_problem(
     body: ProblemBody,
     response: Response,

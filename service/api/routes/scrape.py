@@ -4,13 +4,19 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from service.api.dependencies import NEEDS_ADMIN
 from service.api.exposition import Watchtower
 from service.api.instruments import Instruments
 
 router = APIRouter(tags=["system"])
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+    dependencies=[NEEDS_ADMIN],
+)
 async def scrape(request: Request) -> Response:
     """Give every number in Prometheus' text format; also while the database is away."""
     instruments: Instruments = request.app.state.instruments

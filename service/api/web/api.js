@@ -1,7 +1,10 @@
 /** Talks to the service: JSON in, refusals as errors, loops that outlive an outage, and the service's own clock. */
 
+import { another, authorization, key } from "./key.js";
+
 const LONGEST_PAUSE = 5000;
 const BUSY = 429;
+const WHO = 401;
 const failing = new Set(); // the loops whose last request found no service
 const watchers = new Set();
 let skew = 0;
@@ -23,17 +26,19 @@ export const now = () => Date.now() + skew;
 
 /** Gives the JSON of a reply. `allow` lists refusals that are answers too. */
 export async function ask(path, { signal, method = "GET", seconds = 15, allow = [] } = {}) {
-  const reply = await send(path, { signal, method, seconds });
+  const used = key();
+  const reply = await send(path, { signal, method, seconds, used });
+  if (reply.status === WHO && (await another(used))) return ask(path, { signal, method, seconds, allow });
   const body = await reply.json().catch(() => ({}));
   if (reply.ok || allow.includes(reply.status)) return body;
   if (reply.status >= 500 || reply.status === BUSY) throw new Unreachable(body.detail);
   throw new Refused(reply.status, body);
 }
 
-async function send(path, { signal, method, seconds }) {
+async function send(path, { signal, method, seconds, used }) {
   const signals = [signal, AbortSignal.timeout(seconds * 1000)].filter(Boolean);
   try {
-    const headers = { Accept: "application/json" };
+    const headers = { Accept: "application/json", ...authorization(used) };
     const reply = await fetch(path, { method, headers, cache: "no-store", signal: AbortSignal.any(signals) });
     const date = Date.parse(reply.headers.get("date"));
     if (date && Math.abs(date + 500 - now()) > 1500) skew = date + 500 - Date.now();

@@ -5,6 +5,7 @@ import { el, setAttribute, setText } from "./dom.js";
 import { words } from "./format.js";
 import { showJob } from "./job.js";
 import { showJobs } from "./jobs.js";
+import { saveWithKey } from "./key.js";
 
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
@@ -58,6 +59,7 @@ function showConnection(answers) {
 
 onConnection(showConnection);
 repeat(showHealth, { signal: new AbortController().signal, pause: 10_000 });
+addEventListener("click", saveWithKey);
 addEventListener("hashchange", () => route());
 addEventListener("keydown", (event) => event.key === "Escape" && (health.open = false));
 route({ first: true });

@@ -1,55 +1,76 @@
-"""File formats of uploads: one module a format, each a function from a path to arrays, none trusting a byte.
+"""File formats of uploads: one module a format, each with functions from a path to arrays, none trusting a byte.
 
-Every reader looks at headers first and refuses by size before it reads data.
+Every reader looks at headers first and refuses by size before it reads data. A module is loaded when its format is
+first read: most uploads need no Arrow.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from l0core.errors import InvalidInput
 from l0core.matrices import RawMatrix
-from service.problems.formats import npy, npz
+from service.problems.content_types import MATRIX_MARKET, NPY, NPZ, PARQUET, SAFETENSORS
+from service.problems.formats.triples import Triples
 from service.problems.limits import Limits
 
-MatrixReader = Callable[[Path, Limits, str], RawMatrix]
+MatrixReader = Callable[[Path, Limits, str], RawMatrix | Triples]
 VectorReader = Callable[[Path, Limits, str], NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A content type and what can be read from it; the readers take path, limits and the pointer of the field."""
+    """A content type and what can be read from it: functions of its module, of path, limits and the field's pointer."""
 
     content_type: str
-    matrix: MatrixReader | None = None
-    vector: VectorReader | None = None
+    module: str
+    matrix: str = "read_matrix"
+    vector: str | None = None
+
+    def matrix_reader(self) -> MatrixReader:
+        """Load what reads a matrix."""
+        return cast("MatrixReader", self._load(self.matrix))
+
+    def vector_reader(self) -> VectorReader | None:
+        """Load what reads a vector; None where the format holds none."""
+        return None if self.vector is None else cast("VectorReader", self._load(self.vector))
+
+    def _load(self, name: str) -> object:
+        return getattr(import_module(f"{__name__}.{self.module}"), name)
 
 
 FORMATS = {
     each.content_type: each
     for each in (
-        Format(content_type="application/x-npz", matrix=npz.read_matrix),
-        Format(content_type="application/x-npy", matrix=npy.read_matrix, vector=npy.read_vector),
+        Format(content_type=NPZ, module="npz"),
+        Format(content_type=NPY, module="npy", vector="read_vector"),
+        Format(content_type=MATRIX_MARKET, module="matrix_market"),
+        Format(content_type=PARQUET, module="parquet", matrix="read_triples", vector="read_vector"),
+        Format(content_type=SAFETENSORS, module="safetensors", vector="read_vector"),
     )
 }
 
 
-def read_matrix(path: Path, content_type: str, limits: Limits, pointer: str) -> RawMatrix:
-    """Read a matrix; InvalidInput where the format holds none or the bytes are not what they say."""
-    reader = FORMATS[content_type].matrix
-    if reader is None:
-        raise InvalidInput(f"an upload of type {content_type} cannot be a matrix", pointer=pointer)
-    return reader(path, limits, pointer)
+def read_matrix(path: Path, content_type: str, limits: Limits, pointer: str, *, rows: int | None = None) -> RawMatrix:
+    """Read a matrix; InvalidInput where the bytes are not what they say.
+
+    `rows` is what is known of its rows from elsewhere, for formats that may leave the shape out.
+    """
+    found = FORMATS[content_type].matrix_reader()(path, limits, pointer)
+    if not isinstance(found, Triples):
+        return found
+    matrix = found.matrix(rows)
+    limits.check_matrix(matrix.shape, matrix.data.size, pointer)
+    return matrix
 
 
 def read_vector(path: Path, content_type: str, limits: Limits, pointer: str) -> NDArray[Any]:
     """Read a vector; InvalidInput where the format holds none or the bytes are not what they say."""
-    reader = FORMATS[content_type].vector
+    reader = FORMATS[content_type].vector_reader()
     if reader is None:
-        raise InvalidInput(
-            f"an upload of type {content_type} cannot be a vector; send application/x-npy", pointer=pointer
-        )
+        raise InvalidInput(f"an upload of type {content_type} cannot be a vector; send {NPY}", pointer=pointer)
     return reader(path, limits, pointer)

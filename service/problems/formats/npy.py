@@ -11,18 +11,13 @@ from numpy.typing import NDArray
 
 from l0core.errors import InvalidInput, InvalidMatrix
 from l0core.matrices import RawMatrix, parts
+from service.problems.formats.pickles import PickleNotAllowed, refuse_pickle
 from service.problems.limits import Limits
 
 _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 _LONGEST_HEADER = 10_000
 _MOST_DIMENSIONS = 8
 _LONGEST = 2**53
-
-
-class PickleNotAllowed(InvalidInput):
-    """An array of Python objects, which only a pickle can hold."""
-
-    code = "pickle_not_allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +42,7 @@ class Header:
 
 def read_header(stream: IO[bytes], *, name: str, pointer: str) -> Header:
     """Read the header and nothing more."""
-    if stream.read(1) == b"\x80":
-        raise PickleNotAllowed(
-            f"{name} is a pickle; pickles are never read: save arrays with numpy.save", pointer=pointer
-        )
-    stream.seek(0)
+    refuse_pickle(stream, name=name, instead="save arrays with numpy.save", pointer=pointer)
     try:
         version = npy_format.read_magic(stream)
         shape, fortran_order, dtype = _HEADERS[version](stream, max_header_size=_LONGEST_HEADER)
@@ -101,9 +92,13 @@ def read_vector(path: Path, limits: Limits, pointer: str) -> NDArray[Any]:
 
 def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
     """Read a dense matrix as its nonzeros."""
-    dense = read_vector(path, limits, pointer)
+    return nonzeros(read_vector(path, limits, pointer), limits, pointer)
+
+
+def nonzeros(dense: NDArray[Any], limits: Limits, pointer: str) -> RawMatrix:
+    """Give a dense array as a matrix; refuses one that has not two dimensions, or holds no numbers."""
     if dense.ndim != 2:
-        raise InvalidInput(f"the matrix's .npy has {dense.ndim} dimensions; a dense matrix has 2", pointer=pointer)
+        raise InvalidInput(f"the matrix's array has {dense.ndim} dimensions; a dense matrix has 2", pointer=pointer)
     if dense.dtype.kind not in "fiu" or dense.dtype.itemsize > 8:
         raise InvalidMatrix(f"the matrix holds {dense.dtype}; send float32, float64 or integers", pointer=pointer)
     limits.check_matrix((dense.shape[0], dense.shape[1]), int(np.count_nonzero(dense)), pointer)

@@ -1,8 +1,12 @@
 """scipy's sparse .npz (csr, csc, coo): an allow-list of members, every size known before a byte is inflated."""
 
+import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ from numpy.typing import NDArray
 from l0core.errors import InvalidInput, InvalidMatrix, L0Error
 from l0core.matrices import Coo, Csc, Csr, RawMatrix
 from service.problems.formats import npy
+from service.problems.formats.expansion import check_expansion
+from service.problems.formats.pickles import refuse_pickle
 from service.problems.limits import Limits
 
 _COMMON = frozenset({"format.npy", "shape.npy", "data.npy"})
@@ -21,8 +27,8 @@ _OPTIONAL = frozenset({"_is_array.npy"})
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _SMALL_MEMBER = 4096
-_FREE_EXPANSION = 256 * 2**20  # below this much in all, the ratio is nobody's concern
-_MOST_EXPANSION = 200
+_LOCAL_HEADER = 30  # bytes before a member's name and its data
+_MOST_AT_ONCE = 2**20  # of a table of contents; six members need less than one kB
 
 
 def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
@@ -32,6 +38,8 @@ def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
         layout = _layout(archive, members, limits, pointer)
         shape = _shape(archive, members, limits, pointer)
         limits.check_matrix(shape, _header(archive, members["data.npy"], limits, pointer).items, pointer)
+        for name in _OPTIONAL & members.keys():
+            _small(archive, members[name], limits, pointer)
         arrays = {name: _array(archive, members[f"{name}.npy"], limits, pointer) for name in _FIELDS[layout]}
     raw: RawMatrix = _MAKERS[layout](shape=shape, **arrays)
     return raw
@@ -45,17 +53,39 @@ _FIELDS = {
 _MAKERS: dict[str, Any] = {"csr": Csr, "csc": Csc, "coo": Coo}
 
 
+class _Sparing(io.BufferedReader):
+    """A file that gives no more than `most` bytes at once: a table of contents of a million members is not taken in."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.most: int | None = _MOST_AT_ONCE
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Give the next bytes."""
+        if self.most is not None and size is not None and size > self.most:
+            raise zipfile.BadZipFile("the table of contents is too long")
+        return super().read(size)
+
+
 @contextmanager
 def _archive(path: Path, pointer: str) -> Iterator[zipfile.ZipFile]:
-    with path.open("rb") as stream:
-        if stream.read(1) == b"\x80":
-            raise npy.PickleNotAllowed("the matrix is a pickle; pickles are never read: use save_npz", pointer=pointer)
+    with _Sparing(path) as stream:
+        refuse_pickle(stream, name="the matrix", instead="use save_npz", pointer=pointer)
         try:
             with zipfile.ZipFile(stream) as archive:
+                stream.most = None
                 yield archive
         except L0Error:
             raise
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            struct.error,
+            NotImplementedError,
+            EOFError,
+            OSError,
+            ValueError,
+        ) as error:
             raise InvalidMatrix("the matrix is not a readable .npz file", pointer=pointer) from error
 
 
@@ -73,18 +103,19 @@ def _checked_members(archive: zipfile.ZipFile, path: Path, limits: Limits, point
     for entry in entries:
         if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
             raise InvalidMatrix(f"{entry.filename} is encrypted or compressed in an unusual way", pointer=pointer)
-    _check_expansion(sum(entry.file_size for entry in entries), path.stat().st_size, limits, pointer)
+    _check_places(entries, pointer)
+    unpacked = sum(entry.file_size for entry in entries)
+    check_expansion(unpacked, path.stat().st_size, limits, name=".npz", pointer=pointer)
     return {entry.filename: entry for entry in entries}
 
 
-def _check_expansion(total: int, packed: int, limits: Limits, pointer: str) -> None:
-    if total > limits.bytes:
-        raise InvalidMatrix(f"the .npz unpacks to {total} bytes; the limit is {limits.bytes}", pointer=pointer)
-    if total > max(_FREE_EXPANSION, packed * _MOST_EXPANSION):
-        raise InvalidMatrix(
-            f"the .npz unpacks from {packed} to {total} bytes, more than {_MOST_EXPANSION}-fold; save it uncompressed",
-            pointer=pointer,
-        )
+def _check_places(entries: list[zipfile.ZipInfo], pointer: str) -> None:
+    """Refuse members that share bytes: each must end before the next begins."""
+    placed = sorted(entries, key=lambda entry: entry.header_offset)
+    for entry, following in pairwise(placed):
+        end = entry.header_offset + _LOCAL_HEADER + len(entry.filename) + entry.compress_size
+        if end > following.header_offset:
+            raise InvalidMatrix(f"{entry.filename} and {following.filename} overlap in the .npz", pointer=pointer)
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits, pointer: str) -> npy.Header:

@@ -8,6 +8,7 @@ from service.db.migrate import upgrade
 from service.settings import Settings
 from tests.service.api.door import Door, called_here, open_door
 from tests.service.api.endings import Finished, really_run
+from tests.service.api.keyed import Keyed, asking_for_keys
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,15 @@ def door(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[D
 def inside(settings: Settings) -> Iterator[Door]:
     """The application in this process, with an empty database; once on SQLite and once on PostgreSQL."""
     with called_here(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Keyed]:
+    """The application in this process, asking for keys, on SQLite; shared by a module: take a tenant of your own."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("keyed"), broker_url=redis_url)
+    upgrade(settings.database)
+    with asking_for_keys(settings) as opened:
         yield opened
 
 

@@ -50,7 +50,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[
 def test_the_process_stays_small_and_needs_no_engine(alone: Door) -> None:
     for _ in range(2):
         _some_of_everything(alone)
-    assert resident_bytes(alone.pid) < 120 * _MB
+    assert resident_bytes(alone.pid) < 150 * _MB  # torch alone would be 270
     mapped = Path(f"/proc/{alone.pid}/maps").read_text(encoding="utf-8")
     assert [name for name in ("torch", "scipy", "numba") if f"/site-packages/{name}/" in mapped] == []
     assert "/site-packages/numpy/" in mapped  # this is how a loaded package shows

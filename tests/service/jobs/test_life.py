@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from service.db.base import database_now
 from service.errors import Conflict
-from service.jobs import lifecycle
+from service.jobs import lifecycle, outbox
 from service.jobs.models import Job
 from service.jobs.states import MOVES, TERMINAL, Status
 from service.jobs.values import Batch, Claim, Directive
@@ -46,7 +46,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: len(self.ids) < MOST_JOBS)
     @rule(max_attempts=st.integers(1, 3), deadline=st.sampled_from([None, 1000.0]))
     def submit(self, max_attempts: int, deadline: float | None) -> None:
-        asked = {"max_attempts": max_attempts, "deadline_seconds": deadline}
+        asked = {"max_attempts": max_attempts, "deadline_seconds": deadline, "webhook_url": "https://9.9.9.9/"}
         self.ids.append(scenes.submitted(self.system, self.problem_id, **asked))
 
     @precondition(lambda self: self.ids)
@@ -138,6 +138,7 @@ class Life(RuleBasedStateMachine):
             self._moved_legally(job)
             self._counted_rightly(job)
             self._ended_for_good(job)
+            self._is_told(job)
             assert sum(self._holds(held) for held in self.claims if held.job_id == job_id) <= 1
 
     def _moved_legally(self, job: Job) -> None:
@@ -164,6 +165,12 @@ class Life(RuleBasedStateMachine):
             return
         seen: list[object] = [scenes.values_of(job), scenes.event_types(self.system, job.id)]
         assert self.ended.setdefault(job.id, seen) == seen
+
+    def _is_told(self, job: Job) -> None:
+        """Its webhook has a message from its end on, never before."""
+        with self.system.database.reading() as session:
+            message = outbox.message_of(session, job.id)
+        assert (message is not None) == (Status(job.status) in TERMINAL)
 
     def _job(self, pick: int) -> str:
         return self.ids[pick % len(self.ids)]

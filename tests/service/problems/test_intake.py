@@ -50,7 +50,7 @@ def test_another_tenant_neither_shares_nor_sees(system: System) -> None:
 
 def _files_are_the_rows(system: System) -> None:
     with system.database.reading() as session:
-        listed = sorted(session.scalars(select(StoredProblem.id)))
+        listed = {problem.id: problem.size_bytes for problem in session.scalars(select(StoredProblem))}
     folder = system.settings.storage / "problems"
-    assert (sorted(path.name for path in folder.iterdir()) if folder.exists() else []) == listed
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == listed
     assert list(system.store.scratch().iterdir()) == []

@@ -1,6 +1,7 @@
 """The process that parses: whatever becomes of it, the caller gets an answer or a refusal in words."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from service.errors import Unprocessable
 from service.problems import sandbox
 from service.problems.limits import Limits
+from service.problems.nursery import nursery
 from service.problems.requests import BuildRequest, MatrixBody, MultiplyRequest, UploadedFile
 from service.settings import Settings
 from tests.service.problems.files import NPY, ROOMY, csr_with, npy
@@ -34,9 +36,12 @@ def test_a_sound_request_is_answered() -> None:
     assert _build(_coo(3))["sizes"] == {"n_targets": 2, "n_units": 3, "nnz": 2}
 
 
-def test_a_process_that_takes_too_long_is_ended_and_the_limit_is_named() -> None:
-    with pytest.raises(Unprocessable, match=r"reading it took more than 0\.01 s"):
-        _build(_coo(3), limits=dataclasses.replace(ROOMY, seconds=0.01))
+def test_a_process_that_takes_too_long_is_ended_and_the_limit_is_named(tmp_path: Path) -> None:
+    endless = tmp_path / "endless"
+    os.mkfifo(endless)  # nobody writes to it: it is opened for ever
+    file = UploadedFile(path=str(endless), content_type=NPY)
+    with pytest.raises(Unprocessable, match=r"reading it took more than 0\.3 s"):
+        _build(_coo(3), targets='{"upload_id": "upl_1"}', limits=dataclasses.replace(ROOMY, seconds=0.3), upl_1=file)
 
 
 def test_a_process_that_needs_too_much_memory_names_the_limit() -> None:
@@ -46,6 +51,7 @@ def test_a_process_that_needs_too_much_memory_names_the_limit() -> None:
 
 
 def test_a_process_that_dies_is_a_refusal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    nursery.end()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(Unprocessable, match="the process reading them died") as caught:
         _build(_coo(3))

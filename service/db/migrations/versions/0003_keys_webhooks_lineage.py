@@ -34,6 +34,7 @@ def upgrade() -> None:
         "webhook_secrets",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=True),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name="pk_webhook_secrets"),
     )

@@ -1,5 +1,6 @@
 """Problems over HTTP: one content address for every form, and a refusal in words for whatever is none."""
 
+import gzip
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ import httpx
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from backports import zstd
+from safetensors.numpy import save
 from sqlalchemy import text
 
 from service.auth.guard import ANONYMOUS_TENANT
@@ -19,15 +22,22 @@ from service.settings import Settings
 from service.system import System
 from tests.service.api.door import Door, called_here, job_body, other_targets, problem_body, refused, until
 from tests.service.problems.files import (
+    MATRIX_MARKET,
     NPY,
     NPZ,
+    PARQUET,
+    SAFETENSORS,
     TWO_BY_THREE,
     bomb,
     csr_with,
     every_form,
+    mm,
     no_file_above,
     npy,
     npy_saying,
+    parquet,
+    safetensors_saying,
+    triples_with,
 )
 from tests.service.problems.formats.test_mutations import changed
 
@@ -66,6 +76,16 @@ def test_a_problem_is_created_described_and_found_again(door: Door) -> None:
     assert door.incoming == []
 
 
+def _encoded(door: Door, data: bytes, encoding: str) -> str:
+    body = gzip.compress(data) if encoding == "gzip" else zstd.compress(data)
+    headers = {"Content-Type": NPZ, "Content-Encoding": encoding}
+    upload_id: str = door.http.post("/v1/uploads", content=body, headers=headers).json()["id"]
+    return upload_id
+
+
+_FORMS = ("csc", "coo", "npy", "Matrix Market", "Parquet", "safetensors csr", "safetensors coo")
+
+
 @pytest.fixture(scope="module")
 def forms(door: Door) -> dict[str, httpx.Response]:
     """The same numbers in every form, one after the other."""
@@ -94,9 +114,18 @@ def forms(door: Door) -> dict[str, httpx.Response]:
             "holdout": {"upload_id": door.upload(npy(np.zeros(2, dtype=bool)), NPY)},
         },
     }
-    for form in ("csc", "coo", "npy"):  # the readers' own tests have them all
-        content_type, file = every_form(TWO_BY_THREE)[form]
-        sent[form] = {"matrix": {"upload_id": door.upload(file, content_type)}}
+    files = {form: file for form, file in every_form(TWO_BY_THREE).items() if form in _FORMS}  # the readers have more
+    uploads = {form: door.upload(data, content_type) for form, (content_type, data) in files.items()}
+    uploads["Parquet without a shape"] = door.upload(parquet(triples_with()), PARQUET)
+    sent |= {form: {"matrix": {"upload_id": upload_id}} for form, upload_id in uploads.items()}
+    for encoding, content_type, vector in (
+        ("gzip", PARQUET, parquet({"total": np.array(targets)})),
+        ("zstd", SAFETENSORS, save({"totals": np.array(targets)})),
+    ):
+        sent[f"{encoding}, targets as {content_type}"] = {
+            "matrix": {"upload_id": _encoded(door, csr_with(data=[1, 2, 3]), encoding)},
+            "targets": {"upload_id": door.upload(vector, content_type)},
+        }
     return _in_parallel(door, {form: problem_body(**{"targets": targets, **body}) for form, body in sent.items()})
 
 
@@ -328,6 +357,10 @@ def _npz(data: bytes) -> Callable[[Door], dict[str, Any]]:
     return lambda door: {"matrix": {"upload_id": door.upload(data, NPZ)}}
 
 
+def _uploaded(content_type: str, data: bytes) -> Callable[[Door], dict[str, Any]]:
+    return lambda door: {"matrix": {"upload_id": door.upload(data, content_type)}}
+
+
 def _npy(field: str, data: bytes) -> Callable[[Door], dict[str, Any]]:
     return lambda door: {field: {"upload_id": door.upload(data, NPY)}}
 
@@ -370,6 +403,24 @@ _BAD_CONTENT: dict[str, tuple[Callable[[Door], dict[str, Any]], str, str, str]] 
         "cannot be a vector; send application/x-npy",
     ),
     "vector for a matrix": (_npy("matrix", npy([1.0, 2.0])), _REQUEST, "/matrix", "a dense matrix has 2"),
+    "Matrix Market: a column too far": (
+        _uploaded(MATRIX_MARKET, mm("2 3 1", "1 4 1")),
+        _MATRIX,
+        "/matrix",
+        "entry 1 of the Matrix Market file has col 4",
+    ),
+    "Parquet: more rows than targets": (
+        _uploaded(PARQUET, parquet(triples_with(row=[0, 0, 2]))),
+        _MATRIX,
+        "/matrix",
+        "row[2] is 2; it must be from 0 to 1",
+    ),
+    "safetensors: 2e9 items": (
+        _uploaded(SAFETENSORS, safetensors_saying({"x": {"dtype": "F64", "shape": [2], "data_offsets": [0, 2**34]}})),
+        _REQUEST,
+        "/matrix",
+        "is described wrongly",
+    ),
     "infinite target": (_npy("targets", npy([1.0, np.inf])), "nonfinite_input", "/targets/1", "targets[1] is inf"),
     "complex weights": (_npy("initial_weights", npy(np.ones(3, complex))), _REQUEST, "/initial_weights", "complex128"),
     "a column of targets": (_npy("targets", npy([[1.0], [2.0]])), _SHAPE, "/targets", "(2, 1); it needs (2,)"),

@@ -3,15 +3,18 @@
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.orm import Session
 
 from service.api import exposition
 from service.api.app import create_app
 from service.db.base import database_now
-from service.jobs import workers
+from service.jobs import outbox, workers
+from service.jobs.outbox import Delivery
 from service.jobs.values import Batch, WorkerIdentity
 from service.settings import Settings
 from service.system import System
@@ -93,10 +96,28 @@ def test_each_number_is_what_the_tables_hold(inside: Door) -> None:
 @pytest.mark.usefixtures("_counted_each_time")
 def test_an_empty_table_is_told_as_zeros(inside: Door) -> None:
     told = scraped(inside)
-    for name in ("l0_jobs", "l0_oldest_pending_seconds", "l0_leases", "l0_workers", "l0_failed_jobs"):
+    for name in ("l0_jobs", "l0_oldest_pending_seconds", "l0_leases", "l0_workers", "l0_failed_jobs", "l0_webhooks"):
         assert told[name]
         assert present(told[name]) == {}
     assert (told["l0_attempts"], told["l0_epochs"]) == ({(): 0}, {(): 0})
+
+
+@pytest.mark.usefixtures("_counted_each_time")
+def test_messages_to_webhooks_are_counted_by_what_became_of_them(inside: Door) -> None:
+    for _ in range(4):
+        scenes.succeed(inside.system, scenes.running(inside.system, webhook_url="https://9.9.9.9/"))
+    with inside.system.database.reading() as session:
+        asked = outbox.due(session, 3)
+    for notes, due in zip((outbox.note_delivered, _give_up, _give_up), asked, strict=True):
+        delivery = scenes.write(inside.system, partial(outbox.take, asked=due, seconds=30.0))
+        assert delivery is not None
+        scenes.write(inside.system, partial(notes, delivery=delivery))
+    counted = {("waiting",): 1, ("delivered",): 1, ("given_up",): 2}
+    until(lambda: scraped(inside).get("l0_webhooks") == counted)  # a busy machine may not count in time
+
+
+def _give_up(session: Session, delivery: Delivery) -> None:
+    outbox.note_failed(session, delivery, None)
 
 
 def test_workers_are_counted_by_queue_and_type_of_device(inside: Door) -> None:

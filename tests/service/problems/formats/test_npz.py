@@ -1,7 +1,9 @@
 """scipy's sparse .npz from strangers: nothing is inflated before its size is known, nothing else is in the file."""
 
 import dataclasses
+import io
 import pickle
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,44 @@ def test_a_member_that_unpacks_to_less_than_it_says_is_refused(file: Path) -> No
     data[entry + 24 : entry + 28] = (128 + 800).to_bytes(4, "little")
     with pytest.raises(InvalidInput, match=r"not a readable \.npz"):
         _read(file, bytes(data))
+
+
+def _overlapping() -> bytes:
+    """Give an .npz whose data.npy begins, by the table of contents, where indices.npy does."""
+    data = bytearray(zipped(members(), compression=zipfile.ZIP_STORED))
+    table = data.index(b"PK\x01\x02")
+    places = {name: data.index(f"{name}.npy".encode(), table) - 4 for name in ("data", "indices")}
+    data[places["data"] : places["data"] + 4] = data[places["indices"] : places["indices"] + 4]
+    return bytes(data)
+
+
+def test_members_that_share_bytes_are_refused(file: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"data\.npy and indices\.npy overlap in the \.npz"):
+        _read(file, _overlapping())
+
+
+def test_a_table_of_contents_of_many_members_is_not_taken_in(file: Path) -> None:
+    data = zipped([(f"{number}.npy", b"") for number in range(25_000)], compression=zipfile.ZIP_STORED)
+    with pytest.raises(InvalidInput, match=r"not a readable \.npz"):
+        _read(file, data)
+
+
+def test_a_link_is_not_followed(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.npy").write_bytes(npy([1.0, 2.0, 3.0]))
+    link = zipfile.ZipInfo("data.npy")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members(data=None):
+            archive.writestr(name, data)
+        archive.writestr(link, str(tmp_path / "secret.npy"))
+    with pytest.raises(InvalidInput, match=r"data\.npy is not a NumPy \.npy file"):
+        _read(file, buffer.getvalue())
+
+
+def test_a_broken_member_that_no_number_needs_is_refused_too(file: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"_is_array\.npy is not a NumPy"):
+        _read(file, csr_with(_is_array=b"broken"))
 
 
 def test_a_bomb_is_refused_by_its_table_of_contents(file: Path) -> None:
