@@ -31,12 +31,22 @@ _FOUND: dict[int | str, dict[str, Any]] = {
 }
 
 
+_SAID = {"content-encoding": "gzip, zstd or identity.", "content-digest": "RFC 9530; sha-256 is compared."}
+_HEADERS = [  # said as one line each: generators of clients know no lists in headers
+    {"name": name, "in": "header", "required": False, "description": said, "schema": {"type": "string"}}
+    for name, said in _SAID.items()
+]
+
+
 @router.post(
     "",
     status_code=201,
     responses={200: {"description": "These bytes are held already."}},
     dependencies=[NEEDS_ROOM],
-    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(UPLOAD_CONTENT_TYPES, _BYTES)}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": dict.fromkeys(UPLOAD_CONTENT_TYPES, _BYTES)},
+        "parameters": _HEADERS,
+    },
 )
 async def create_upload(
     request: Request,
@@ -44,8 +54,8 @@ async def create_upload(
     system: TheSystem,
     tenant: Tenant,
     content_type: Annotated[str | None, Header()] = None,
-    content_encoding: Annotated[list[str] | None, Header(description="gzip, zstd or identity.")] = None,
-    content_digest: Annotated[list[str] | None, Header(description="RFC 9530; sha-256 is compared.")] = None,
+    content_encoding: Annotated[list[str] | None, Header(include_in_schema=False)] = None,
+    content_digest: Annotated[list[str] | None, Header(include_in_schema=False)] = None,
 ) -> dict[str, Any]:
     """Take the raw body as one upload; gzip and zstd are decoded on the way, Content-Digest is of the bytes as sent."""
     media_type = _checked_media_type(content_type, str(request.url))

@@ -73,12 +73,12 @@ END = b'id: 4\nevent: end\ndata: {"status": "succeeded"}\n\n'
 
 
 def test_events_are_followed_over_broken_connections_without_a_gap_or_a_repeat() -> None:
-    half = told(1, 2) + b"id: 3\nevent: st"
-    answers = (stream(half), DROPPED, busy(), stream(b": keep-alive\n\n" + told(3), sent=30), stream(told(3, 4) + END))
+    half, cut = told(1, 2) + b"i", len(told(3)) + 5
+    answers = (stream(half), DROPPED, busy(), stream(told(3, 4), sent=cut), stream(b": keep-alive\n\n" + told(4) + END))
     with flaky(*answers) as (client, asked):
         events = list(client.job("job_1").events(follow=True))
     assert [event["seq"] for event in events] == [1, 2, 3, 4]
-    assert [one.headers.get("last-event-id") for one in asked] == [None, "2", "2", "2", "2"]
+    assert [one.headers.get("last-event-id") for one in asked] == [None, "2", "2", "2", "3"]
     assert {one.headers["accept"] for one in asked} == {"text/event-stream"}
 
 
