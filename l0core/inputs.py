@@ -40,6 +40,13 @@ class VectorUpload(BaseModel):
     upload_id: UploadId
 
 
+class TextsUpload(BaseModel):
+    """Texts that were uploaded, for more than fit into a request."""
+
+    model_config = _STRICT
+    upload_id: UploadId
+
+
 class CsrParts(BaseModel):
     """Compressed rows: row i holds `data[indptr[i]:indptr[i+1]]` in the columns `indices[indptr[i]:indptr[i+1]]`."""
 
@@ -87,7 +94,7 @@ def _matrix_tag(value: object) -> str | None:
 def _array_tag(value: object) -> str | None:
     if isinstance(value, list):
         return "~list"
-    return "~upload" if isinstance(value, Mapping | VectorUpload) else None
+    return "~upload" if isinstance(value, Mapping | VectorUpload | TextsUpload) else None
 
 
 def _number_or_array_tag(value: object) -> str | None:
@@ -116,6 +123,9 @@ MatrixInput = Annotated[
 _Upload = Annotated[VectorUpload, Tag("~upload")]
 VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
 IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
+TextsInput = Annotated[
+    Annotated[TextsUpload, Tag("~upload")] | Annotated[list[str], Tag("~list"), Field(fail_fast=True)], _BY_FORM
+]
 BooleansInput = Annotated[_Upload | Annotated[Booleans, Tag("~list")], _BY_FORM]
 NumberOrVectorInput = Annotated[
     _Upload | Annotated[float, Tag("~number")] | Annotated[Floats, Tag("~list")], _BY_FORM_OR_ONE

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import text
 
 from service.db.migrate import upgrade
@@ -16,6 +17,9 @@ from tests.buckets import Bucket
 from tests.lines import Line
 from tests.servers import postgres_server, redis_server, s3_server
 from tests.services import quick_settings
+
+hypothesis_settings.register_profile("no clock", deadline=None)  # how long a case takes is the machine's affair
+hypothesis_settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session")

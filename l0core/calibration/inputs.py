@@ -4,7 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from l0core.inputs import BooleansInput, IntegersInput, MatrixInput, NumberOrVectorInput, OneRowEach, VectorInput
+from l0core.inputs import (
+    BooleansInput,
+    IntegersInput,
+    MatrixInput,
+    NumberOrVectorInput,
+    OneRowEach,
+    TextsInput,
+    VectorInput,
+)
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -29,7 +37,7 @@ class CalibrationInputs(BaseModel):
         description="Q x N: row i holds what each unit contributes to target i."
     )
     targets: VectorInput = Field(description="Q totals to meet.")
-    target_names: Annotated[list[str] | None, Field(description="Q names; target_0, target_1, ... by default.")] = None
+    target_names: Annotated[TextsInput | None, Field(description="Q names; target_0, target_1, ... by default.")] = None
     target_groups: Annotated[IntegersInput | None, Field(description="Q whole numbers; see normalize_groups.")] = None
     target_weights: Annotated[
         VectorInput | None, Field(description="Q numbers > 0: weight of a target in the loss; 1 by default.")

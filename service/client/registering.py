@@ -36,7 +36,7 @@ def _body(problem: Problem) -> Steps[JsonObject]:
     if problem.weight_bounds is not None:
         body["weight_bounds"] = yield from _bounds(problem.weight_bounds)
     if problem.target_names is not None:
-        body["target_names"] = [str(name) for name in problem.target_names]
+        body["target_names"] = yield from _inline_or_uploaded([str(name) for name in problem.target_names])
     return body | ({} if problem.tags is None else {"tags": dict(problem.tags)})
 
 

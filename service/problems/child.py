@@ -19,7 +19,7 @@ from l0core import matrices
 from l0core.arrays import FloatArray
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.findings import in_short
-from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, OneRowEach, VectorUpload
+from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, OneRowEach, TextsUpload, VectorUpload
 from l0core.kind import WeightedProblem
 from l0core.kinds import KINDS
 from service.errors import StorageFull
@@ -149,7 +149,7 @@ class _Reader:
 
     def _read(self, name: str, given: Any, rows: int | None) -> Any:
         match given:
-            case MatrixUpload() | VectorUpload():
+            case MatrixUpload() | VectorUpload() | TextsUpload():
                 return self._uploaded(given, name, rows)
             case InlineCsr(csr=parts):
                 return self._csr(parts, name)
@@ -162,12 +162,13 @@ class _Reader:
             case _:
                 return given
 
-    def _uploaded(self, given: MatrixUpload | VectorUpload, name: str, rows: int | None) -> Any:
+    def _uploaded(self, given: MatrixUpload | VectorUpload | TextsUpload, name: str, rows: int | None) -> Any:
         file = self._uploads[given.upload_id]
         path, pointer = Path(file.path), f"/{name}"
         if isinstance(given, MatrixUpload):
             return formats.read_matrix(path, file.content_type, self._limits, pointer, rows=rows)
-        return formats.read_vector(path, file.content_type, self._limits, pointer)
+        read = formats.read_texts if isinstance(given, TextsUpload) else formats.read_vector
+        return read(path, file.content_type, self._limits, pointer)
 
     def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
         shape = (parts.shape[0], parts.shape[1])

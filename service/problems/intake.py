@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
-from l0core.inputs import MatrixUpload, VectorUpload
+from l0core.inputs import MatrixUpload, TextsUpload, VectorUpload
 from service.ids import new_id
 from service.problems import repository, sandbox
 from service.problems.limits import Limits
@@ -127,7 +127,9 @@ def _upload_ids(inputs: BaseModel) -> Iterator[str]:
     """Give the id of every upload that a body names, however deep."""
     for name in type(inputs).model_fields:
         match getattr(inputs, name):
-            case MatrixUpload(upload_id=upload_id) | VectorUpload(upload_id=upload_id):
+            case (
+                MatrixUpload(upload_id=upload_id) | VectorUpload(upload_id=upload_id) | TextsUpload(upload_id=upload_id)
+            ):
                 yield upload_id
             case BaseModel() as nested:
                 yield from _upload_ids(nested)

@@ -23,6 +23,7 @@ _CONTENT_TYPES = {
 _ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 2**18
 _PAGE = 500
+_MOST_INLINE = 1000
 
 
 class FileBody:
@@ -60,6 +61,15 @@ def type_headers(path: Path) -> dict[str, str]:
         raise InvalidInput(f"{path} ends in '{suffix}'; the service takes {', '.join(_CONTENT_TYPES)}")
     packed = {} if encoding is None else {"Content-Encoding": encoding}
     return {"Content-Type": _CONTENT_TYPES[suffix], **packed}
+
+
+def names(client: "Client", given: list[str]) -> Any:
+    """Give names as a problem takes them: inline, or uploaded where they are many."""
+    if len(given) <= _MOST_INLINE:
+        return given
+    import numpy as np
+
+    return {"upload_id": client.upload(np.array(given))}
 
 
 def problem(client: "Client", fields: Mapping[str, Any]) -> Document:

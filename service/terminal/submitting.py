@@ -162,7 +162,7 @@ def _registered(client: "Client", files: dict[str, Path | None], names: Path | N
     from l0core.files import read_names
     from service.terminal import calls
 
-    fields: dict[str, Any] = {} if names is None else {"target_names": read_names(names)}
+    fields: dict[str, Any] = {} if names is None else {"target_names": calls.names(client, read_names(names))}
     there = {field: path for field, path in files.items() if path is not None}
     for path in there.values():
         calls.type_headers(path)  # a name that tells no format is refused before anything is sent

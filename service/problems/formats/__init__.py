@@ -19,6 +19,7 @@ from service.problems.formats.triples import Triples
 from service.problems.limits import Limits
 
 MatrixReader = Callable[[Path, Limits, str], RawMatrix | Triples]
+TextsReader = Callable[[Path, Limits, str], list[str]]
 VectorReader = Callable[[Path, Limits, str], NDArray[Any]]
 
 
@@ -30,6 +31,7 @@ class Format:
     module: str
     matrix: str = "read_matrix"
     vector: str | None = None
+    texts: str | None = None
 
     def matrix_reader(self) -> MatrixReader:
         """Load what reads a matrix."""
@@ -39,6 +41,10 @@ class Format:
         """Load what reads a vector; None where the format holds none."""
         return None if self.vector is None else cast("VectorReader", self._load(self.vector))
 
+    def texts_reader(self) -> TextsReader | None:
+        """Load what reads texts; None where the format holds none."""
+        return None if self.texts is None else cast("TextsReader", self._load(self.texts))
+
     def _load(self, name: str) -> object:
         return getattr(import_module(f"{__name__}.{self.module}"), name)
 
@@ -47,9 +53,9 @@ FORMATS = {
     each.content_type: each
     for each in (
         Format(content_type=NPZ, module="npz"),
-        Format(content_type=NPY, module="npy", vector="read_vector"),
+        Format(content_type=NPY, module="npy", vector="read_vector", texts="read_texts"),
         Format(content_type=MATRIX_MARKET, module="matrix_market"),
-        Format(content_type=PARQUET, module="parquet", matrix="read_triples", vector="read_vector"),
+        Format(content_type=PARQUET, module="parquet", matrix="read_triples", vector="read_vector", texts="read_texts"),
         Format(content_type=SAFETENSORS, module="safetensors", vector="read_vector"),
     )
 }
@@ -73,4 +79,13 @@ def read_vector(path: Path, content_type: str, limits: Limits, pointer: str) -> 
     reader = FORMATS[content_type].vector_reader()
     if reader is None:
         raise InvalidInput(f"an upload of type {content_type} cannot be a vector; send {NPY}", pointer=pointer)
+    return reader(path, limits, pointer)
+
+
+def read_texts(path: Path, content_type: str, limits: Limits, pointer: str) -> list[str]:
+    """Read texts; InvalidInput where the format holds none or the bytes are not what they say."""
+    reader = FORMATS[content_type].texts_reader()
+    if reader is None:
+        text = f"an upload of type {content_type} holds no texts; send {NPY} of dtype U, or one column of {PARQUET}"
+        raise InvalidInput(text, pointer=pointer)
     return reader(path, limits, pointer)

@@ -90,6 +90,17 @@ def read_vector(path: Path, limits: Limits, pointer: str) -> NDArray[Any]:
         return read_data(stream, header)
 
 
+def read_texts(path: Path, limits: Limits, pointer: str) -> list[str]:
+    """Read an array of unicode texts (dtype U), in the machine's order of bytes or the other."""
+    array = read_vector(path, limits, pointer)
+    if array.dtype.kind != "U" or array.ndim != 1:
+        name = pointer.lstrip("/")
+        text = f"{name} holds {array.dtype} of shape {array.shape}; send one dimension of dtype U (numpy.array of str)"
+        raise InvalidInput(text, pointer=pointer)
+    texts: list[str] = array.tolist()
+    return texts
+
+
 def read_matrix(path: Path, limits: Limits, pointer: str) -> RawMatrix:
     """Read a dense matrix as its nonzeros."""
     return nonzeros(read_vector(path, limits, pointer), limits, pointer)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,6 +29,8 @@ _BATCH_ROWS = 2**16
 _COLUMNS = ("row", "col", "value")
 _ENTRY_BYTES = 24  # of row, column and value in memory
 _LONGEST_SHAPE = 100
+_LONGEST_TEXT = 4000  # bytes
+_TEXTS = ("string", "large_string")
 _DTYPES = {  # by Arrow's names: a type from elsewhere may have no other way to be told apart
     "bool": np.dtype(np.bool_),
     "float": np.dtype(np.float32),
@@ -69,13 +72,47 @@ def read_vector(path: Path, limits: Limits, pointer: str) -> NDArray[Any]:
         return _read(file, {name: dtype}, rows, pointer)[name]
 
 
+def read_texts(path: Path, limits: Limits, pointer: str) -> list[str]:
+    """Read the one column of a file that holds texts; null, or a text of more than 4,000 bytes, is refused.
+
+    The column is read as a dictionary: a long text that is named a million times is there once when it is looked at.
+    """
+    name = f"the upload of {pointer.lstrip('/')}"
+    with _opened(path, name, pointer) as file:
+        types = [(field.name, str(field.type)) for field in file.schema_arrow]
+        if len(types) != 1 or types[0][1] not in _TEXTS:
+            text = f"the Parquet file has the columns {_shown(file)}; texts are one column of strings"
+            raise InvalidInput(text, pointer=pointer)
+        rows = _promised_rows(file, path, limits, 8, pointer)
+    with _opened(path, name, pointer, dictionary=[types[0][0]]) as file:
+        texts = [text for batch in _batches(file, types[0][0]) for text in _texts(batch, pointer)]
+    if len(texts) != rows:
+        raise InvalidInput(f"the Parquet file promises {rows} rows and has {len(texts)}", pointer=pointer)
+    return texts
+
+
+def _batches(file: Any, name: str) -> Iterator[Any]:
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[name], use_threads=False):
+        yield batch.column(0)
+
+
+def _texts(column: Any, pointer: str) -> list[str]:
+    if column.null_count:
+        raise InvalidInput("the Parquet file has a row without a text (null)", pointer=pointer)
+    if (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > _LONGEST_TEXT:
+        raise InvalidInput(f"the Parquet file has a text of more than {_LONGEST_TEXT} bytes", pointer=pointer)
+    texts: list[str] = column.to_pylist()
+    return texts
+
+
 @contextmanager
-def _opened(path: Path, name: str, pointer: str) -> Iterator[Any]:
+def _opened(path: Path, name: str, pointer: str, *, dictionary: list[str] | None = None) -> Iterator[Any]:
     """Open a file whose footer is where it should be; whatever the library finds wrong with it is a refusal."""
     _check_ends(path, name, pointer)
     try:
         with pq.ParquetFile(
             path,
+            read_dictionary=dictionary,
             buffer_size=2**20,  # a column is read as it is decoded
             pre_buffer=False,
             page_checksum_verification=True,

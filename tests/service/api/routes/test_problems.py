@@ -35,6 +35,7 @@ from tests.service.problems.files import (
     no_file_above,
     npy,
     npy_saying,
+    npz,
     parquet,
     safetensors_saying,
     triples_with,
@@ -599,3 +600,21 @@ def test_the_targets_of_a_problem_are_read_in_pages(door: Door) -> None:
 def test_a_cursor_into_the_targets_that_is_none_is_refused(door: Door, problem_id: str, cursor: str) -> None:
     reply = door.http.get(f"/v1/problems/{problem_id}/targets", params={"cursor": cursor})
     refused(reply, 422, "invalid_request", pointer="/cursor")
+
+
+def test_names_may_be_uploaded(door: Door) -> None:
+    names = [f"target {i} \u00e9" for i in range(5_000)]
+    matrix = {"upload_id": door.upload(npz(sp.csr_array((np.ones(5_000), (np.arange(5_000), [0] * 5_000)))), NPZ)}
+    targets = {"upload_id": door.upload(npy(np.ones(5_000)), NPY)}
+    replies = [
+        door.http.post(
+            "/v1/problems", json=problem_body(matrix=matrix, targets=targets, target_names={"upload_id": sent})
+        )
+        for sent in (door.upload(npy(np.array(names)), NPY), door.upload(parquet({"name": names}), PARQUET))
+    ]
+    assert [reply.status_code for reply in replies] == [201, 200]
+    rows = door.http.get(f"/v1/problems/{replies[0].json()['id']}/targets", params={"limit": 1}).json()["data"]
+    assert rows[0]["name"] == names[0]
+    refused(
+        door.http.post("/v1/problems", json=problem_body(target_names=targets)), 422, "invalid_request", says="dtype U"
+    )
