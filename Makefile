@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRA ?= dev
-JOBS ?= 2
+JOBS ?= 3
 comma := ,
 space := $(subst ,, )
 # pip separates its folders of wheels by spaces, uv by commas.
@@ -40,6 +40,7 @@ check: $(STAMP) ## formatting, lint, types, import rules
 	$(BIN)/mypy
 
 test: $(STAMP) ## every test, on real servers; JOBS=0 runs them one after the other
+	@$(BIN)/python docker/compile_kernels.py  # once, or every process that starts before one has done so does it too
 	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go to benchmarks/results/

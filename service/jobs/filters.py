@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, exists, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 
 from service.db.session import is_postgresql
 from service.jobs.models import Job
+
+
+_SHOWN_TO = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,9 @@ class JobFilter:
         if self.kind is not None:
             yield Job.kind == self.kind
         if self.created_after is not None:
-            yield Job.created_at > self.created_after
+            yield (
+                Job.created_at > self.created_after + _SHOWN_TO
+            )  # the moment of a job as it is shown is not later than it
         has_tag = _contains if is_postgresql(session) else _has_pair
         for name, value in self.tags.items():
             yield has_tag(name, value)
