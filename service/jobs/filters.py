@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from service.db.session import is_postgresql
 from service.jobs.models import Job
 
-
 _SHOWN_TO = timedelta(microseconds=1)
 
 
