@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import schemathesis
 import scipy.sparse as sp
+from pydantic import ValidationError
+
+from l0core.calibration.inputs import CalibrationInputs
 
 _MATRIX = {"coo": {"shape": [2, 3], "row": [0, 0, 1], "col": [0, 1, 2], "data": [1.0, 2.0, 3.0]}}
 _EPOCHS = 20
@@ -35,16 +38,28 @@ def _upload(body: Any) -> Any:
 
 
 def _problem(body: Any) -> Any:
-    """Let some be right but for what is beside matrix and targets, some right altogether."""
-    if not isinstance(body, dict) or len(str(body)) % 2:
+    """Let some of those that the schema allows be right: what is meant to be wrong stays so."""
+    if len(str(body)) % 2 or not _is_allowed(body):
         return body
     right = {"kind": "calibration", "matrix": _MATRIX, "targets": [10.0, 20.0]}
     return right if len(str(body)) % 4 else {**body, **right}
 
 
+def _is_allowed(body: Any) -> bool:
+    if not isinstance(body, dict) or body.get("kind") != "calibration":
+        return False
+    try:
+        CalibrationInputs.model_validate({name: body[name] for name in body.keys() - {"kind", "tags"}})
+    except ValidationError:
+        return False
+    return True
+
+
 def _job(body: Any) -> Any:
-    """Let most end soon."""
-    if isinstance(body, dict) and isinstance(body.get("hyperparameters"), dict) and len(str(body)) % 8:
+    """Let most of those that name their epochs end soon."""
+    named = body.get("hyperparameters") if isinstance(body, dict) else None
+    epochs = named.get("epochs") if isinstance(named, dict) else None
+    if type(epochs) is int and 1 <= epochs <= 10_000_000 and len(str(body)) % 8:
         return {**body, "hyperparameters": {**body["hyperparameters"], "epochs": _EPOCHS}}
     return body
 
