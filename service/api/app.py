@@ -104,6 +104,18 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.openapi = partial(document, app)  # type: ignore[method-assign]
+    _equip(app, system)
+    errors.install(app)
+    for module in _ROUTES:
+        app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
+    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    _wrap(app, system)
+    return app
+
+
+def _equip(app: FastAPI, system: System) -> None:
+    """Give the application what its routes share."""
+    settings = system.settings
     app.state.system = system
     app.state.watchtower = Watchtower(system)
     app.state.instruments = Instruments()
@@ -112,10 +124,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.lists = JobLists(system.database)
     app.state.routes = [route for module in _ROUTES for route in module.router.routes]
     app.state.room = Room.of(system) if settings.asks_for_keys and settings.quota_stored_bytes else None
-    errors.install(app)
-    for module in _ROUTES:
-        app.include_router(module.router, dependencies=[Depends(check_host if module is pages else check_address)])
-    app.mount("/static", StaticFiles(directory=WEB), name="static")
+
+
+def _wrap(app: FastAPI, system: System) -> None:
+    """Put the middleware around it, the innermost first: who calls is settled before a byte of the body is read."""
+    settings = system.settings
     app.add_middleware(Heads, routes=app.state.routes)
     app.add_middleware(
         BodyLimit,
@@ -128,7 +141,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     app.add_middleware(Measured, instruments=app.state.instruments)
-    return app
 
 
 def _let_in(app: FastAPI, system: System) -> None:
