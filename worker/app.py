@@ -6,7 +6,8 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
-from service.jobs.queue import celery_app, routes
+from service.jobs.queue import celery_app
+from service.jobs.routing import routes
 from service.jobs.values import WorkerIdentity
 from service.logging import log
 from service.settings import Settings

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.jobs.queue import QUEUES
+from service.jobs.routing import QUEUES
 from service.logging import log
 from service.settings import Settings
 from worker import card

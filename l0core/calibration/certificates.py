@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from l0core.arrays import FloatArray
 
@@ -184,6 +183,8 @@ def _near_one(part: Box, columns: Rows) -> _NearOne:
 
 def _dual(box: _NearOne) -> FloatArray:
     """Solve min t with |A w - b| <= t over the box and give dt/db; 0 where t is next to 0 or the solver fails."""
+    from scipy.optimize import linprog  # noqa: PLC0415 - a third of a second that few runs need
+
     ones = np.ones((box.goal.size, 1))
     solved = linprog(
         np.append(np.zeros(box.lower.size), 1.0),

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import make_url
 
 from service.jobs.census import Census, Totals, count_now, count_totals
-from service.jobs.queue import QUEUES
+from service.jobs.routing import QUEUES
 from service.jobs.states import Status
 from service.logging import log
 from service.system import System

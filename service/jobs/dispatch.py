@@ -10,7 +10,8 @@ from l0core.kinds import KINDS
 from service.db.session import Database, after_commit
 from service.jobs import repository
 from service.jobs.models import Job
-from service.jobs.queue import QUEUES, JobQueue, route, routes
+from service.jobs.queue import JobQueue
+from service.jobs.routing import QUEUES, route, routes
 from service.logging import log
 
 

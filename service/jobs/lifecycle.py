@@ -18,7 +18,7 @@ from service.jobs import curves, origins, repository, traces
 from service.jobs.dispatch import Dispatcher
 from service.jobs.failures import deadline_exceeded, problem_object, worker_lost
 from service.jobs.models import Job
-from service.jobs.queue import route
+from service.jobs.routing import route
 from service.jobs.states import TERMINAL, Status
 from service.jobs.values import (
     ArtifactRef,

@@ -1,6 +1,6 @@
 """The broker: publishes `{job_id}` and nothing else. A message may be lost, repeated or late; SQL is the truth."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
@@ -8,11 +8,11 @@ from kombu import Queue
 from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
+from service.jobs.routing import QUEUES
 from service.logging import log
 from service.settings import Settings
 
 TASK_NAME = "run_job"
-QUEUES = ("cpu", "gpu")
 _SOCKET_SECONDS = 1
 _AWAY = (
     OperationalError,
@@ -20,30 +20,7 @@ _AWAY = (
     OSError,
 )  # what kombu, the Redis client and the socket say of a broker in trouble
 
-_PLAIN = ("calibration", 1)  # what workers that listen to the plain names alone know
-
 _TRANSPORT = {"socket_connect_timeout": _SOCKET_SECONDS, "socket_timeout": None, "health_check_interval": 10}
-
-
-def route(queue: str, kind: str, version: int) -> str:
-    """Give the broker's name for a queue's jobs of this kind and version.
-
-    A worker that does not know them does not listen to it, so that it never takes an id away from one that does.
-
-    >>> route("gpu", "calibration", 1), route("gpu", "calibration", 2)
-    ('gpu', 'gpu.calibration.2')
-    """
-    return queue if (kind, version) == _PLAIN else f"{queue}.{kind}.{version}"
-
-
-def routes(queues: Iterable[str], kinds: Mapping[str, int]) -> list[str]:
-    """Give the broker's names of all jobs in these queues that one can take who knows these versions.
-
-    >>> routes(["cpu"], {"calibration": 2})
-    ['cpu', 'cpu.calibration.2']
-    """
-    known = [(kind, version) for kind, latest in kinds.items() for version in range(1, latest + 1)]
-    return [route(queue, kind, version) for queue in queues for kind, version in known]
 
 
 def celery_app(settings: Settings, listens_to: Iterable[str] = QUEUES) -> Celery:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.auth.guard import check_start
-from service.jobs.queue import QUEUES
+from service.jobs.routing import QUEUES
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
