@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, literal, select, true, union_all
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, bindparam, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
 from service.db.upsert import replacing, upsert
@@ -134,11 +134,16 @@ def _value(job_id: str, key: ColumnElement[str], step: ColumnElement[int]) -> Sc
 
 def metric_keys(session: Session, job_id: str) -> list[str]:
     """Give the names of a job's loss curves, each found by one step in the index."""
-    first = select(func.min(Metric.key).label("key")).where(Metric.job_id == job_id)
-    names = first.cte("names", recursive=True)
-    following = select(func.min(Metric.key)).where(Metric.job_id == job_id, Metric.key > names.c.key).scalar_subquery()
-    names = names.union_all(select(following).where(names.c.key.is_not(None)))
-    return list(session.scalars(select(names.c.key).where(names.c.key.is_not(None))))
+    names = _names()
+    return list(session.scalars(select(names.c.key).where(names.c.key.is_not(None)), {"job_id": job_id}))
+
+
+def _names() -> CTE:
+    """Select the names of a job's curves, and None behind them."""
+    mine = Metric.job_id == bindparam("job_id")
+    names = select(func.min(Metric.key).label("key")).where(mine).cte("names", recursive=True)
+    following = select(func.min(Metric.key)).where(mine, Metric.key > names.c.key).scalar_subquery()
+    return names.union_all(select(following).where(names.c.key.is_not(None)))
 
 
 def curves(
@@ -148,38 +153,30 @@ def curves(
 
     Curves that begin, end and are as long alike, as those of one run are, are read together.
     """
-    asked = {"job_id": job_id, "from_step": from_step, "to_step": _LAST_STEP if to_step is None else to_step}
-    numbers: dict[str, int] = {}
+    names, last = list(keys), _LAST_STEP if to_step is None else to_step
+    asked = {"job_id": job_id, "keys": names, "from_step": from_step, "to_step": last}
+    looked = session.execute(_LOOK, asked | {"limit": min(max_points, _MOST_SINGLE) + 1}).all()
+    numbers = dict.fromkeys(names, 0)
     alike: dict[_Extent, list[str]] = defaultdict(list)
-    for key in keys:
-        extent, numbers[key] = _extent(session, asked | {"key": key}, max_points)
-        if extent is not None:
+    for key, low, high, few, end, end_of_buckets, n in looked:
+        has_buckets = end_of_buckets == end
+        numbers[key] = int(n if has_buckets else session.scalar(_COUNT, {"job_id": job_id, "key": key}) or 0)
+        if low is not None:
+            extent = _Extent(
+                low=low,
+                high=high,
+                from_step=from_step,
+                to_step=last,
+                max_points=max_points,
+                few=few <= max_points,
+                has_buckets=has_buckets,
+            )
             alike[extent].append(key)
     found = {key: Curve(n=n) for key, n in numbers.items()}
     for extent, some in alike.items():
         rows = session.execute(_rows_of(job_id, some, extent)).all()
         found.update((key, Curve(n=numbers[key], **columns)) for key, columns in _columns(rows))
     return found
-
-
-def _extent(session: Session, asked: dict[str, Any], max_points: int) -> tuple[_Extent | None, int]:
-    """Give what of a curve is asked for, None where it has nothing there, and how many points the whole of it has."""
-    look = asked | {"limit": min(max_points, _MOST_SINGLE) + 1}
-    low, high, few, end, end_of_buckets, n = session.execute(_LOOK, look).one()
-    has_buckets = end is not None and end == end_of_buckets
-    points = int((n if has_buckets else session.scalar(_COUNT, asked)) or 0)
-    if low is None:
-        return None, points
-    within = _Extent(
-        low=low,
-        high=high,
-        from_step=asked["from_step"],
-        to_step=asked["to_step"],
-        max_points=max_points,
-        few=few <= max_points,
-        has_buckets=has_buckets,
-    )
-    return within, points
 
 
 def _columns(rows: Sequence[Any]) -> Iterator[tuple[str, dict[str, Sequence[Any]]]]:
@@ -245,20 +242,22 @@ def _within(job_id: str, keys: list[str], extent: _Extent, level: int) -> tuple[
 
 
 def _look() -> Select[*tuple[Any, ...]]:
-    """Select of a curve: first and last step within, how many points up to a limit, its end, that of its buckets, n."""
-    mine = [Metric.job_id == bindparam("job_id"), Metric.key == bindparam("key")]
+    """Select of each curve: its name, first and last step within, how many points up to a limit, ends, n of buckets."""
+    names = _names()
+    mine = [Metric.job_id == bindparam("job_id"), Metric.key == names.c.key]
     within = [*mine, Metric.step.between(bindparam("from_step"), bindparam("to_step"))]
-    some = select(Metric.step).where(*within).limit(bindparam("limit")).subquery()
+    some = select(Metric.step).where(*within).limit(bindparam("limit")).correlate(names).subquery()
     b = MetricBucket
-    buckets = [b.job_id == bindparam("job_id"), b.key == bindparam("key"), b.width == WIDTHS[-1]]
+    buckets = [b.job_id == bindparam("job_id"), b.key == names.c.key, b.width == WIDTHS[-1]]
     return select(
+        names.c.key,
         _step(within, Metric.step.asc()),
         _step(within, Metric.step.desc()),
         select(func.count()).select_from(some).scalar_subquery(),
         _step(mine, Metric.step.desc()),
         select(func.max(b.last_step)).where(*buckets).scalar_subquery(),
         select(func.sum(b.n)).where(*buckets).scalar_subquery(),
-    )
+    ).where(names.c.key.in_(bindparam("keys", expanding=True)))
 
 
 _LOOK = _look()
