@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRA ?= dev
-JOBS ?= 3
+JOBS ?= 4
 comma := ,
 space := $(subst ,, )
 # pip separates its folders of wheels by spaces, uv by commas.
@@ -41,7 +41,7 @@ check: $(STAMP) ## formatting, lint, types, import rules
 
 test: $(STAMP) ## every test, on real servers; JOBS=0 runs them one after the other
 	@$(BIN)/python docker/compile_kernels.py  # once, or every process that starts before one has done so does it too
-	@OMP_WAIT_POLICY=passive exec $(BIN)/pytest -n $(JOBS) --dist worksteal  # three at a time on two cores: threads that spin take each other's
+	@OMP_WAIT_POLICY=passive exec $(BIN)/pytest -n $(JOBS) --dist worksteal  # several at a time on two cores: threads that spin take each other's
 
 bench: $(BENCH_STAMP) ## measure on this machine, beside l0-python; figures go to benchmarks/results/
 	$(BIN)/python benchmarks/faults_of_l0_python.py

@@ -271,11 +271,11 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_programs_of_the_pages_run_as_written(name: str, tmp_path: Path) -> None:
+def test_the_programs_of_the_pages_run_as_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page, number, check = PROGRAMS[name]
-    command = [sys.executable, "-c", f"{programs_of(ROOT / 'docs' / page)[number]}\n{check}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    program = f"{programs_of(ROOT / 'docs' / page)[number]}\n{check}"
+    exec(compile(program, name, "exec"), {"__name__": "__main__"})  # a process of its own is torch's start each time
 
 
 def test_every_program_of_the_pages_is_run() -> None:
