@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+_MOST_IN_HEADER = 50 << 20  # characters of values: safetensors reads a header of 100 MB at most
+_VALUES = "values as text"  # the array that holds longer ones
 _CHUNK = 1 << 20  # items converted at a time while hashing, so that hashing takes no memory to speak of
 
 
@@ -41,17 +43,26 @@ class Content:
 
     def save(self, path: Path) -> None:
         """Write everything to `path` as safetensors; no pickle anywhere."""
-        metadata = {"kind": self.kind, "values": json.dumps(self.values), "notes": json.dumps(list(self.notes))}
-        save_file({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}, path, metadata=metadata)
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        values = json.dumps(self.values)
+        if len(values) > _MOST_IN_HEADER:
+            arrays[_VALUES], values = np.frombuffer(values.encode(), dtype=np.uint8), ""
+        save_file(arrays, path, metadata={"kind": self.kind, "values": values, "notes": json.dumps(list(self.notes))})
 
     @staticmethod
     def load(path: Path) -> "Content":
         """Read what `save` wrote."""
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata()
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        values, notes = json.loads(metadata["values"]), json.loads(metadata["notes"])
-        return Content(kind=metadata["kind"], arrays=arrays, values=values, notes=notes)
+            metadata, values = file.metadata(), values_in(file)
+            names = [name for name in file.keys() if name != _VALUES]  # noqa: SIM118 - not a mapping
+            arrays = {name: file.get_tensor(name) for name in names}
+        return Content(kind=metadata["kind"], arrays=arrays, values=values, notes=json.loads(metadata["notes"]))
+
+
+def values_in(file: Any) -> dict[str, Any]:
+    """Give the values in an open file that `Content.save` wrote; no array of it is read."""
+    values: dict[str, Any] = json.loads(file.metadata()["values"] or file.get_tensor(_VALUES).tobytes())
+    return values
 
 
 def _update(digest: "hashlib._Hash", array: NDArray[Any]) -> None:

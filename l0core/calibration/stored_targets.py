@@ -1,11 +1,12 @@
 """A page of a stored problem's targets: the matrix is not read, and neither scipy nor torch is needed."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import safe_open
+
+from l0core.canonical import values_in
 
 _COLUMNS = {"value": "targets", "weight": "target_weights", "group": "target_groups", "holdout": "holdout"}
 _OPTIONAL = {"scale": "target_scales", "tolerance": "target_tolerances"}
@@ -14,7 +15,7 @@ _OPTIONAL = {"scale": "target_scales", "tolerance": "target_tolerances"}
 def stored_targets(path: Path, start: int, stop: int) -> list[dict[str, Any]]:
     """Give the targets from `start` to the one before `stop`: index, name, value and what else was given of each."""
     with safe_open(path, framework="numpy") as file:
-        names = json.loads(file.metadata()["values"])["target_names"][start:stop]
+        names = values_in(file)["target_names"][start:stop]
         there = set(file.keys())
         given = {
             column: file.get_slice(array)[start : start + len(names)]

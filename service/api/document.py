@@ -34,7 +34,7 @@ class Says:
 _JOB = (404,)
 _KEPT = (404, 410)
 _RESULT = (404, 409, 410)
-_BODY = (400, 413)
+_BODY = (400, 413, 415)
 
 ROUTES: dict[str, Says] = {
     "create_job": Says(answers={200: s.Job, 202: s.Job}, refuses=(*_BODY, 404, 409, 410, 507)),
@@ -51,7 +51,7 @@ ROUTES: dict[str, Says] = {
     "get_capabilities": Says(answers={200: s.Capabilities}),
     "list_methods": Says(answers={200: s.Methods}),
     "method_schema": Says(answers={200: s.MethodSchema}, refuses=(404,)),
-    "create_upload": Says(answers={200: s.StoredUpload, 201: s.StoredUpload}, refuses=(*_BODY, 408, 415, 507)),
+    "create_upload": Says(answers={200: s.StoredUpload, 201: s.StoredUpload}, refuses=(*_BODY, 408, 507)),
     "find_upload": Says(answers={200: s.StoredUpload}, refuses=(404,)),
     "has_upload": Says(refuses=(404,)),
     "get_upload": Says(answers={200: s.StoredUpload}, refuses=(404,)),

@@ -12,10 +12,13 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 
-from service.errors import FieldError, Unprocessable
+from service.errors import FieldError, Unprocessable, UnsupportedMedia
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_JSON = re.compile(r"application/([^/]+\+)?json")
+_TAKEN = "JSON as 'Content-Type: application/json', and files to POST /v1/uploads"
 
 
 def loads(data: bytes) -> Any:
@@ -94,6 +97,15 @@ def _path(place: Any) -> list[str]:
     return path[::-1]
 
 
+def _check_it_is_json(headers: Headers) -> None:
+    """Refuse a body that is said to be something else; what says nothing and is empty is left to the models."""
+    media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    there = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+    if there and not _JSON.fullmatch(media):
+        said = f"is {media[:64]!r}" if media else "has no Content-Type"
+        raise UnsupportedMedia(f"the body {said}; send {_TAKEN}")
+
+
 class _SoundRequest(Request):
     async def json(self) -> Any:
         """Give the body as this module reads it."""
@@ -105,9 +117,11 @@ class SoundJsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give the route's own handler, with the request read our way."""
-        handle = super().get_route_handler()
+        handle, takes_body = super().get_route_handler(), self.body_field is not None
 
         async def read_soundly(request: Request) -> Response:
+            if takes_body:
+                _check_it_is_json(request.headers)
             return await handle(_SoundRequest(request.scope, request.receive))
 
         return read_soundly

@@ -84,7 +84,9 @@ def test_an_array_longer_than_one_chunk_is_hashed_whole(monkeypatch: pytest.Monk
     assert content.sha256() == whole
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_in_header", [10, 1000])
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_header: int) -> None:
+    monkeypatch.setattr(canonical, "_MOST_IN_HEADER", most_in_header)
     content = _content(values={"names": ["größe", 'a "b"'], "none": None, "flag": True})
     content.save(tmp_path / "content")
     loaded = Content.load(tmp_path / "content")

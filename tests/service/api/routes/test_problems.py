@@ -337,9 +337,20 @@ def test_a_key_that_comes_twice_is_refused(door: Door) -> None:
     assert reply.status_code in (400, 422), reply.text
 
 
-def test_json_under_another_name_is_refused(door: Door) -> None:
-    reply = door.http.post("/v1/problems", content=_text(), headers={"Content-Type": "text/plain"})
-    refused(reply, 422, "invalid_request")
+@pytest.mark.parametrize("name", ["text/plain", "application/jsonp", "text/json; charset=utf-8", ""])
+def test_json_under_another_name_is_refused(door: Door, name: str) -> None:
+    reply = door.http.post("/v1/problems", content=_text(), headers={"Content-Type": name} if name else {})
+    refused(reply, 415, "unsupported_media_type", says="application/json")
+
+
+def test_a_multipart_form_is_sent_to_uploads(door: Door) -> None:
+    reply = door.http.post("/v1/problems", files={"matrix": b"data"})
+    refused(reply, 415, "unsupported_media_type", says="files to POST /v1/uploads")
+
+
+@pytest.mark.parametrize("name", ["application/json; charset=utf-8", "Application/JSON", "application/problem+json"])
+def test_json_may_be_named_in_full(door: Door, name: str) -> None:
+    assert door.http.post("/v1/problems", content=_text(), headers={"Content-Type": name}).is_success
 
 
 @pytest.mark.parametrize("declared", [True, False])
