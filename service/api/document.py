@@ -78,6 +78,11 @@ ROUTES: dict[str, Says] = {
 }
 
 
+ROUTES |= {
+    f"get_{name}": Says(answers={200: model}, refuses=(*_RESULT, 406, 416, 507)) for name, model in s.TABLES.items()
+}
+
+
 def name_of(route: APIRoute) -> str:
     """Give the operation's id: the name of its function, which is what a generated client calls it."""
     return route.name

@@ -1,13 +1,17 @@
 """What the answers look like, for the OpenAPI document. The routes build them; tests hold the two together."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from l0core.kind import Kind
+from l0core.kinds import KINDS
 from service.jobs.states import Status
 
 Row = TypeVar("Row")
+Cell = bool | int | float | str | None
 
 
 class FieldFault(BaseModel):
@@ -249,6 +253,22 @@ class Target(BaseModel):
 
 class Targets(Page[Target]):
     """The fit of every target."""
+
+
+def table_models(kinds: Mapping[str, Kind]) -> dict[str, type[BaseModel]]:
+    """Give what a table of a result looks like as JSON, by its name: a list a column, and how many rows there are."""
+    columns: dict[str, dict[str, Any]] = {}
+    for kind in kinds.values():
+        for name, table in kind.tables.items():
+            columns.setdefault(name, {}).update(dict.fromkeys(table.columns.values(), (list[Cell], ...)))
+    made = {name: f"{name.replace('_', ' ').title().replace(' ', '')}Table" for name in columns}
+    return {
+        name: create_model(made[name], __doc__="A table of a result, by columns.", **fields, count=(int, ...))
+        for name, fields in columns.items()
+    }
+
+
+TABLES = table_models(KINDS)
 
 
 class Checkpoint(BaseModel):

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l0core.kind import Table
 from l0core.kinds import KINDS
 from service.errors import NotFound
 from service.jobs import partial, traces
 from service.jobs.models import Job, StoredArtifact
-from service.jobs.values import WeightsFile
+from service.jobs.values import RecordsFile, WeightsFile
 from service.problems import intake
 from service.problems import repository as problems
-from service.problems.trusted import open_vector
+from service.problems.trusted import open_records, open_vector
 from service.resources import Resources
 
 
@@ -42,11 +43,39 @@ def weights_file(system: Resources, job: Job, checkpoint: str | None = None) -> 
 
 def _weights_artifact(system: Resources, job: Job) -> StoredArtifact:
     name = KINDS[job.kind].weights
-    with system.database.reading() as session:
-        found = traces.artifact(session, job.id, name) if name else None
+    found = None if name is None else _artifact(system, job, name)
     if found is None:
-        raise NotFound(f"a {job.kind} job has no weights")
+        raise NotFound(f"job '{job.id}' has no weights: a {job.kind} job as it was asked for gives none")
     return found
+
+
+def _artifact(system: Resources, job: Job, name: str) -> StoredArtifact | None:
+    with system.database.reading() as session:
+        return traces.artifact(session, job.id, name)
+
+
+def table_of(job: Job, name: str) -> Table:
+    """Give what a job's kind declares of its table `name`; NotFound where it has none."""
+    tables = KINDS[job.kind].tables
+    if name not in tables:
+        has = f"there are {', '.join(tables)}" if tables else "it has no tables"
+        raise NotFound(f"a {job.kind} job has no {name}; {has}")
+    return tables[name]
+
+
+@contextmanager
+def records_file(system: Resources, job: Job, table: Table) -> Iterator[RecordsFile]:
+    """Give a table of a succeeded job's result; NotFound where this one has left none."""
+    artifact = _artifact(system, job, table.artifact)
+    if artifact is None:
+        raise NotFound(f"job '{job.id}' has left no {table.artifact}: a {job.kind} job as it was asked for gives none")
+    with system.store.local(artifact.storage_key) as path:
+        yield RecordsFile(path=path, version=artifact.sha256)
+
+
+def records(file: RecordsFile) -> NDArray[np.void]:
+    """Give the rows of a table, of which none is read before it is used; only while the file is there."""
+    return open_records(file.path)
 
 
 def dense_weights(file: WeightsFile) -> NDArray[np.float64]:
