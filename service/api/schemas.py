@@ -236,6 +236,13 @@ class Predictions(BaseModel):
     values: list[float]
 
 
+class Answer(BaseModel):
+    """What a result says about new data; a kind adds what is its own."""
+
+    names: list[str] | None = None
+    values: list[Any] = Field(description="Of a weighting a total a row; of a network the outputs of a row.")
+
+
 class Target(BaseModel):
     """The fit of a target, before and after."""
 
@@ -353,6 +360,8 @@ class MethodSchema(BaseModel):
     summary: str
     hyperparameters: dict[str, Any] = Field(description="JSON Schema.")
     inputs: dict[str, Any] = Field(description="JSON Schema.")
+    question: dict[str, Any] | None = Field(description="JSON Schema of a question to a result; null without any.")
+    tables: dict[str, dict[str, str]] = Field(description="Of each table of a result: its fields, and as what in JSON.")
     metrics: list[str]
     artifacts: dict[str, str]
 

@@ -1,14 +1,16 @@
-"""What a job gives: its weights, those of its result or of a checkpoint, and the totals they come to."""
+"""What a job gives: weights, of its result or of a checkpoint, the totals they come to, tables, and answers."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from l0core.kind import Table
+from l0core.kind import Question, Table
 from l0core.kinds import KINDS
 from service.errors import NotFound
 from service.jobs import partial, traces
@@ -88,6 +90,20 @@ def active_weights(file: WeightsFile) -> ActiveWeights:
     dense = open_vector(file.path)
     indices = np.flatnonzero(dense).astype(np.int64)
     return ActiveWeights(indices=indices, values=np.array(dense[indices]), n_units=int(dense.size))
+
+
+def answer(system: Resources, tenant: str, job: Job, question: Question, asked: BaseModel) -> dict[str, Any]:
+    """Give what a succeeded job's result says about new data."""
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_local_artifact(system, job, name)) for name in question.artifacts}
+        return intake.answer(system, tenant, job.kind, asked, files)
+
+
+def _local_artifact(system: Resources, job: Job, name: str) -> AbstractContextManager[Path]:
+    artifact = _artifact(system, job, name)
+    if artifact is None:
+        raise NotFound(f"job '{job.id}' has left no {name}, which its answers need")
+    return system.store.local(artifact.storage_key)
 
 
 def predictions_of_problem(system: Resources, tenant: str, problem_id: str, file: WeightsFile) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the process that parses untrusted bytes does: one request, one reply, limits on all.
 
-It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is forked
-by `forks` and knows no database.
+It builds a problem of any kind, multiplies a matrix (one that was sent, or a problem's) with weights, or has a kind
+answer a question to a result. It is forked by `forks` and knows no database.
 """
 
 import json
@@ -25,7 +25,14 @@ from l0core.kinds import KINDS
 from service.errors import StorageFull
 from service.problems import formats, trusted
 from service.problems.limits import Limits
-from service.problems.requests import BuildRequest, EstimateRequest, MultiplyRequest, ParseRequest, UploadedFile
+from service.problems.requests import (
+    AnswerRequest,
+    BuildRequest,
+    EstimateRequest,
+    MultiplyRequest,
+    ParseRequest,
+    UploadedFile,
+)
 from service.problems.room import room
 
 _REQUESTS: TypeAdapter[ParseRequest] = TypeAdapter(ParseRequest)
@@ -35,7 +42,10 @@ def answer(asked: bytes) -> bytes:
     """Give the reply to a request; its limits are this process's from here on."""
     request = _REQUESTS.validate_json(asked)
     _limit(request.limits)
-    return json.dumps(_answer(request), allow_nan=False).encode()
+    try:
+        return json.dumps(_answer(request), allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_error("nonfinite_input", "the answer holds a number beyond the largest float")).encode()
 
 
 def _answer(request: ParseRequest) -> dict[str, Any]:
@@ -60,6 +70,8 @@ def _done(request: ParseRequest) -> dict[str, Any]:
             return _multiply(request)
         case EstimateRequest():
             return _estimate(request)
+        case AnswerRequest():
+            return _said(request)
 
 
 def _error(code: str, message: str, pointer: str = "") -> dict[str, Any]:
@@ -115,6 +127,15 @@ def _estimate(request: EstimateRequest) -> dict[str, Any]:
     return {"names": list(problem.names), "values": _finite(totals)}
 
 
+def _said(request: AnswerRequest) -> dict[str, Any]:
+    question = KINDS[request.kind].question
+    if question is None:
+        raise InvalidInput(f"a {request.kind} job answers no questions")
+    inputs = question.inputs.model_validate_json(request.inputs)
+    asked = _Reader(request.uploads, request.limits).resolve(inputs)
+    return question.answerer()(asked, {name: Path(path) for name, path in request.files.items()})
+
+
 def _finite(totals: FloatArray) -> list[float]:
     bad = np.flatnonzero(~np.isfinite(totals))
     if bad.size:
@@ -156,11 +177,16 @@ class _Reader:
             case InlineCoo(coo=parts):
                 return self._coo(parts, name)
             case list():
-                return _array(given, name)
+                return self._listed(given, name)
             case BaseModel():
                 return {field: self.value(f"{name}/{field}", getattr(given, field)) for field in _fields(given)}
             case _:
                 return given
+
+    def _listed(self, given: list[Any], name: str) -> Any:
+        if given and isinstance(given[0], BaseModel):
+            return [self.value(f"{name}/{place}", each) for place, each in enumerate(given)]
+        return _array(given, name)
 
     def _uploaded(self, given: MatrixUpload | VectorUpload | TextsUpload, name: str, rows: int | None) -> Any:
         file = self._uploads[given.upload_id]

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -63,11 +63,18 @@ def _columns(reply: httpx.Response) -> dict[str, list[Any]]:
             return {field: rows[field].tolist() for field in rows.dtype.names}
         case "text/csv":
             read = list(csv.DictReader(io.StringIO(reply.text)))
-            types = {"index": int, "type": str, "weight": float, "kept": lambda text: text == "True"}
+            types: dict[str, Callable[[str], Any]] = {
+                "index": int,
+                "type": str,
+                "weight": float,
+                "kept": lambda text: text == "True",
+            }
             return {field: [make(row[field]) for row in read] for field, make in types.items()}
         case "application/vnd.apache.parquet":
-            return pq.read_table(io.BytesIO(reply.content)).to_pydict()
-    return pa.ipc.open_file(reply.content).read_all().to_pydict()
+            read_back: dict[str, list[Any]] = pq.read_table(io.BytesIO(reply.content)).to_pydict()
+            return read_back
+    columns: dict[str, list[Any]] = pa.ipc.open_file(reply.content).read_all().to_pydict()
+    return columns
 
 
 @_ON_SQLITE
