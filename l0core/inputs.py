@@ -40,6 +40,18 @@ class VectorUpload(BaseModel):
     upload_id: UploadId
 
 
+class RowsUpload(MatrixUpload):
+    """Rows of numbers that were uploaded, in any format of a matrix; what a sparse one leaves out is 0."""
+
+
+class TensorsUpload(MatrixUpload):
+    """A safetensors file that was uploaded: all its tensors by their names."""
+
+
+class Described(BaseModel):
+    """A part of a body that holds no arrays: it reaches the problem as it is."""
+
+
 class TextsUpload(BaseModel):
     """Texts that were uploaded, for more than fit into a request."""
 
@@ -82,7 +94,8 @@ class InlineCoo(BaseModel):
 
 
 _MATRIX_KEYS = {"upload_id": "~upload", "csr": "~csr", "coo": "~coo"}
-TAGS = frozenset({"~upload", "~csr", "~coo", "~list", "~number"})
+_LAYERS = {f"~{kind}" for kind in ("linear", "conv2d", "relu", "flatten", "max_pool2d")}
+TAGS = frozenset({"~upload", "~csr", "~coo", "~list", "~number"} | _LAYERS)
 
 
 def _matrix_tag(value: object) -> str | None:
@@ -94,7 +107,7 @@ def _matrix_tag(value: object) -> str | None:
 def _array_tag(value: object) -> str | None:
     if isinstance(value, list):
         return "~list"
-    return "~upload" if isinstance(value, Mapping | VectorUpload | TextsUpload) else None
+    return "~upload" if isinstance(value, Mapping | MatrixUpload | VectorUpload | TextsUpload) else None
 
 
 def _number_or_array_tag(value: object) -> str | None:
@@ -122,6 +135,9 @@ MatrixInput = Annotated[
 ]
 _Upload = Annotated[VectorUpload, Tag("~upload")]
 VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
+RowsInput = Annotated[
+    Annotated[RowsUpload, Tag("~upload")] | Annotated[list[Floats], Tag("~list"), Field(fail_fast=True)], _BY_FORM
+]
 IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
 TextsInput = Annotated[
     Annotated[TextsUpload, Tag("~upload")] | Annotated[list[str], Tag("~list"), Field(fail_fast=True)], _BY_FORM
