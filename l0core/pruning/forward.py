@@ -69,11 +69,11 @@ def _applied(layer: Layer, index: int, weights: Weights, numbers: Single) -> Sin
         case Flatten():
             return numbers.reshape(len(numbers), -1)
         case Linear():
-            return numbers @ weights[f"layers.{index}.weight"].T + weights[f"layers.{index}.bias"]
+            return np.asarray(numbers @ weights[f"layers.{index}.weight"].T + weights[f"layers.{index}.bias"])
         case Conv2d():
             return _convolved(layer, numbers, weights[f"layers.{index}.weight"], weights[f"layers.{index}.bias"])
         case MaxPool2d(kernel_size=kernel, stride=stride):
-            return _windows(numbers, kernel, stride or kernel).max(axis=(4, 5))
+            return np.asarray(_windows(numbers, kernel, stride or kernel).max(axis=(4, 5)))
 
 
 def _convolved(layer: Conv2d, images: Single, weight: Single, bias: Single) -> Single:

@@ -35,7 +35,7 @@ def judged(network: nn.Module, part: Part, task: Task) -> Score:
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        parts = [network(rows).double() for rows in part.rows.split(_ROWS_AT_ONCE)]
+        parts = [network(rows).double() for rows in torch.split(part.rows, _ROWS_AT_ONCE)]
     network.train(was_training)
     return _score(torch.cat(parts), part.outcome, task)
 

@@ -98,12 +98,13 @@ def weights_to_go_on_with(network: nn.Sequential, plan: Plan) -> Weights:
 
 
 def _behind_gates(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    weight, bias = layer.weight, layer.bias
     if isinstance(layer, GatedLayer):
         gates = layer.gates.deterministic()
-        weight, bias = layer.behind(torch.where(gates > 0, gates, layer.gates.get_active_prob()))
-    assert isinstance(weight, Tensor)  # noqa: S101  # a layer with weights, and
-    assert isinstance(bias, Tensor)  # noqa: S101  # with a bias; says so to the type checker
+        likely = torch.where(gates > 0, gates, layer.gates.get_active_prob())
+        weight, bias = layer.behind(likely)
+    else:
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    assert bias is not None  # noqa: S101  # every layer here has one
     return weight.detach(), bias.detach()
 
 
@@ -150,17 +151,12 @@ def _copies(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
 def _gated(
     place: WeightedPlace, options: PruningHyperparameters, generator: torch.Generator, *, structured: bool
 ) -> GatedLayer:
-    settings = {
-        "temperature": options.temperature_start,
-        "init_sparsity": options.init_sparsity,
-        "structured": structured,
-        "generator": generator,
-    }
-    outputs, inputs = place.weight_shape[:2]
-    if isinstance(place.layer, Linear):
-        return L0Linear(inputs, outputs, **settings)
-    layer = place.layer
-    return L0Conv2d(inputs, outputs, layer.kernel_size, layer.stride, layer.padding, **settings)
+    layer, (outputs, inputs) = place.layer, place.weight_shape[:2]
+    start = (True, options.temperature_start, options.init_sparsity)
+    if isinstance(layer, Linear):
+        return L0Linear(inputs, outputs, *start, structured=structured, generator=generator)
+    window = (layer.kernel_size, layer.stride, layer.padding)
+    return L0Conv2d(inputs, outputs, *window, *start, structured, generator=generator)
 
 
 def _fill(layer: GatedLayer, weights: Mapping[str, Tensor], name: str) -> None:

@@ -82,5 +82,5 @@ def _node(place: Place, given: str, gives: str) -> onnx.NodeProto:
         case Flatten():
             return helper.make_node("Flatten", [given], [gives], name=name, axis=1)
         case MaxPool2d(kernel_size=kernel, stride=stride):
-            sides = {"kernel_shape": [kernel] * 2, "strides": [stride or kernel] * 2}
-            return helper.make_node("MaxPool", [given], [gives], name=name, **sides)
+            strides = [stride or kernel] * 2
+            return helper.make_node("MaxPool", [given], [gives], name=name, kernel_shape=[kernel] * 2, strides=strides)

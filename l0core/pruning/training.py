@@ -143,7 +143,7 @@ class Training:
         training = self._data.training
         generator = torch.Generator().manual_seed(self._seed(Purpose.ORDER, self._epoch))
         order = torch.randperm(len(training), generator=generator).to(self._context.device)
-        for chosen in order.split(self._options.batch_size):
+        for chosen in torch.split(order, self._options.batch_size):
             yield training.rows[chosen], training.outcome[chosen]
 
     def _seed(self, purpose: Purpose, epoch: int) -> int:

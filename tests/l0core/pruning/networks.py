@@ -1,5 +1,6 @@
 """Networks and rows for the tests of pruning: small ones, and random ones for Hypothesis."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def options(**changed: Any) -> PruningHyperparameters:
 def random_weights(plan: Plan, seed: int) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     return {
-        name: (rng.normal(size=shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float32)
+        name: (rng.normal(size=shape) / math.sqrt(math.prod(shape[1:]))).astype(np.float32)
         for name, shape in names_of(plan).items()
     }
 
@@ -73,7 +74,8 @@ def random_weights(plan: Plan, seed: int) -> dict[str, NDArray[np.float32]]:
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Any network that fits: some convolutions and pools, then linear layers."""
-    side, layers = draw(st.integers(4, 9)), []
+    side = draw(st.integers(4, 9))
+    layers: list[dict[str, Any]] = []
     channels = draw(st.integers(1, 3))
     image = draw(st.booleans())
     left = side

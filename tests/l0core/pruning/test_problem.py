@@ -113,7 +113,7 @@ def test_a_body_over_the_wire_is_checked_by_form() -> None:
     taken = PruningInputs.model_validate_json(json.dumps(body))
     built = PruningProblem.build(**{name: getattr(taken, name) for name in PruningInputs.model_fields})
     assert built.sha256 == build().sha256
-    for wrong in (
+    faults: list[dict[str, Any]] = [
         {"features": [[1, "2"]]},
         {"features": {"csr": {}}},
         {"task": "both"},
@@ -121,7 +121,8 @@ def test_a_body_over_the_wire_is_checked_by_form() -> None:
         {"starting_weights": {"layers.0.bias": [1]}},
         {"name": "x"},
         {"network": {"layers": []}},
-    ):
+    ]
+    for wrong in faults:
         with pytest.raises(ValidationError):
             PruningInputs.model_validate_json(json.dumps(body | wrong))
 
