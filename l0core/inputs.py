@@ -41,6 +41,18 @@ class VectorUpload(Upload):
     """A vector that was uploaded."""
 
 
+class RowsUpload(Upload):
+    """Rows of numbers that were uploaded, in any format of a matrix; what a sparse one leaves out is 0."""
+
+
+class TensorsUpload(Upload):
+    """A safetensors file that was uploaded: all its tensors by their names."""
+
+
+class Described(BaseModel):
+    """A part of a body that holds no arrays: it reaches the problem as it is."""
+
+
 class TextsUpload(Upload):
     """Texts that were uploaded, for more than fit into a request."""
 
@@ -119,6 +131,9 @@ MatrixInput = Annotated[
 ]
 _Upload = Annotated[VectorUpload, Tag("~upload")]
 VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
+RowsInput = Annotated[
+    Annotated[RowsUpload, Tag("~upload")] | Annotated[list[Floats], Tag("~list"), Field(fail_fast=True)], _BY_FORM
+]
 IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
 TextsInput = Annotated[
     Annotated[TextsUpload, Tag("~upload")] | Annotated[list[str], Tag("~list"), Field(fail_fast=True)], _BY_FORM

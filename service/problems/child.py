@@ -19,11 +19,25 @@ from l0core import matrices
 from l0core.arrays import FloatArray
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.findings import in_short
-from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, OneRowEach, TextsUpload, VectorUpload
+from l0core.inputs import (
+    CooParts,
+    CsrParts,
+    Described,
+    InlineCoo,
+    InlineCsr,
+    MatrixUpload,
+    OneRowEach,
+    RowsUpload,
+    TensorsUpload,
+    TextsUpload,
+    Upload,
+)
 from l0core.kind import WeightedProblem
 from l0core.kinds import KINDS
 from service.errors import StorageFull
 from service.problems import formats, trusted
+from service.problems.content_types import SAFETENSORS
+from service.problems.formats import safetensors as tensors
 from service.problems.limits import Limits
 from service.problems.requests import (
     AnswerRequest,
@@ -170,7 +184,7 @@ class _Reader:
 
     def _read(self, name: str, given: Any, rows: int | None) -> Any:
         match given:
-            case MatrixUpload() | VectorUpload() | TextsUpload():
+            case Upload():
                 return self._uploaded(given, name, rows)
             case InlineCsr(csr=parts):
                 return self._csr(parts, name)
@@ -178,7 +192,7 @@ class _Reader:
                 return self._coo(parts, name)
             case list():
                 return self._listed(given, name)
-            case BaseModel():
+            case BaseModel() if not isinstance(given, Described):
                 return {field: self.value(f"{name}/{field}", getattr(given, field)) for field in _fields(given)}
             case _:
                 return given
@@ -188,13 +202,25 @@ class _Reader:
             return [self.value(f"{name}/{place}", each) for place, each in enumerate(given)]
         return _array(given, name)
 
-    def _uploaded(self, given: MatrixUpload | VectorUpload | TextsUpload, name: str, rows: int | None) -> Any:
+    def _uploaded(self, given: Upload, name: str, rows: int | None) -> Any:
         file = self._uploads[given.upload_id]
         path, pointer = Path(file.path), f"/{name}"
-        if isinstance(given, MatrixUpload):
+        if isinstance(given, TensorsUpload):
+            return self._tensors(path, file.content_type, pointer)
+        if isinstance(given, MatrixUpload | RowsUpload):
             return formats.read_matrix(path, file.content_type, self._limits, pointer, rows=rows)
         read = formats.read_texts if isinstance(given, TextsUpload) else formats.read_vector
         return read(path, file.content_type, self._limits, pointer)
+
+    def _tensors(self, path: Path, content_type: str, pointer: str) -> dict[str, Any]:
+        if content_type != SAFETENSORS:
+            raise InvalidInput(
+                f"an upload of type {content_type} names no tensors; send {SAFETENSORS}", pointer=pointer
+            )
+        name = f"the upload of {pointer.lstrip('/')}"
+        with path.open("rb") as stream:
+            header = tensors.read_header(stream, path.stat().st_size, self._limits, name=name, pointer=pointer)
+            return {key: tensors.read_tensor(stream, header, key) for key in header.tensors}
 
     def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
         shape = (parts.shape[0], parts.shape[1])
@@ -232,5 +258,7 @@ def _array(values: list[Any], name: str) -> Any:
         return values
     try:
         return np.array(values, dtype=np.float64)
+    except ValueError:  # lists of different lengths: the problem has the words for them
+        return values
     except OverflowError:
         raise InvalidInput(f"{name} holds a whole number too large for a float", pointer=f"/{name}") from None
