@@ -1,9 +1,10 @@
 """What the pruning kind declares of itself to API, terminal, worker and pages."""
 
-from l0core.kind import Kind, Question
+from l0core.kind import Example, Kind, Question
 from l0core.pruning.inputs import PruningInputs, PruningQuestion
 from l0core.pruning.options import PruningHyperparameters
 
+_ROWS = [[0.1, 1.0], [1.0, 0.2], [0.0, 0.8], [0.9, 0.1], [0.3, 1.1], [1.2, 0.4], [0.2, 0.9], [0.8, 0.0]]
 KIND = Kind(
     name="pruning",
     summary="A smaller network that answers as well: units or weights chosen by gates, trained beside a dense twin.",
@@ -37,5 +38,16 @@ KIND = Kind(
         inputs=PruningQuestion,
         artifacts=("model.safetensors", "architecture.json"),
         answer="l0core.pruning.forward:answer",
+    ),
+    example=Example(
+        summary="Two classes of eight rows, told apart by a network of one hidden layer",
+        problem={
+            "features": _ROWS,
+            "outcome": [0, 1, 0, 1, 0, 1, 0, 1],
+            "task": "classification",
+            "network": {"layers": [{"type": "linear", "units": 8}, {"type": "relu"}, {"type": "linear", "units": 2}]},
+        },
+        hyperparameters={"target_sparsity": 0.5, "epochs": 20, "finetune_epochs": 5},
+        question={"features": _ROWS[:2]},
     ),
 )

@@ -79,7 +79,7 @@ def _answer(request: ParseRequest) -> dict[str, Any]:
 def _done(request: ParseRequest) -> dict[str, Any]:
     match request:
         case BuildRequest():
-            return _build(request)
+            return built(request)
         case MultiplyRequest():
             return _multiply(request)
         case EstimateRequest():
@@ -99,7 +99,8 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _build(request: BuildRequest) -> dict[str, Any]:
+def built(request: BuildRequest) -> dict[str, Any]:
+    """Build a problem, write it where that is asked for, and give the report on it."""
     kind = KINDS[request.kind]
     inputs = kind.inputs.model_validate_json(request.inputs)
     reader = _Reader(request.uploads, request.limits)
