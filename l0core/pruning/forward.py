@@ -50,8 +50,8 @@ def forward(plan: Plan, weights: Weights, rows: Single) -> Single:
     largest = max(_numbers(place.layer, place.inputs, place.outputs) for place in plan.places)
     at_once = max(1, _NUMBERS_AT_ONCE // largest)
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
-    parts = [_part(plan, wide, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-    with np.errstate(over="ignore"):  # what is beyond float32 is refused where the outputs are given
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused where it is given
+        parts = [_part(plan, wide, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
         return np.concatenate(parts).astype(np.float32)
 
 
