@@ -16,6 +16,7 @@ from l0core.pruning.network import WeightedPlace
 
 Masks = list[NDArray[np.bool_]]  # one (units, units before, block) a layer
 TOLERANCE = 0.01  # of the network's parameters
+_TRIES = 64  # gates after the first that does not fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,9 @@ def choose(rankings: Sequence[Ranking], goal: int) -> Masks:
     """
     cut = _Cut(rankings)
     most = _largest(lambda m: cut.kept(m) <= goal, cut.gates)
-    below = alive(cut.masks(most))
-    if all(ranking.by_unit for ranking in cut.free) and _near(below, goal, rankings):
+    by_unit = all(ranking.by_unit for ranking in cut.free)
+    below = cut.topped_up(most, goal) if by_unit else alive(cut.masks(most))
+    if by_unit and _near(below, goal, rankings):
         return below
     sizes = [ranking.sizes for ranking in rankings]
     weights = [np.full(mask.shape, not r.by_unit) for mask, r in zip(below, rankings, strict=True)]
@@ -101,8 +103,7 @@ class _Cut:
         self.path = _best_path(rankings)
         scores = np.concatenate([ranking.scores.ravel() for ranking in rankings])
         self.gates = scores.size
-        self._rank = np.empty(scores.size, np.int64)
-        self._rank[np.argsort(-scores, kind="stable")] = np.arange(scores.size)
+        self._order = np.argsort(-scores, kind="stable")
 
     @property
     def free(self) -> Sequence[Ranking]:
@@ -111,7 +112,23 @@ class _Cut:
 
     def masks(self, m: int) -> Masks:
         """Give what stands behind the first m gates, and the path."""
-        kept, start, found = self._rank < m, 0, []
+        return self._behind(self._first(m))
+
+    def topped_up(self, m: int, goal: int) -> Masks:
+        """Give what lives behind the first m gates and behind those after them that still fit into `goal`."""
+        kept = self._first(m)
+        for gate in self._order[m : m + _TRIES]:
+            kept[gate] = True
+            kept[gate] = count(alive(self._behind(kept))) <= goal
+        return alive(self._behind(kept))
+
+    def _first(self, m: int) -> NDArray[np.bool_]:
+        kept = np.zeros(self.gates, np.bool_)
+        kept[self._order[:m]] = True
+        return kept
+
+    def _behind(self, kept: NDArray[np.bool_]) -> Masks:
+        start, found = 0, []
         for ranking, path in zip(self._rankings, self.path, strict=True):
             of_layer = kept[start : start + ranking.scores.size].reshape(ranking.scores.shape)
             found.append(_spread(ranking, of_layer) | path)
