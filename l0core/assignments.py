@@ -1,11 +1,15 @@
-"""Hyperparameters as they are typed at a terminal: `-p name=value`, and what a shell completes them to."""
+"""What is typed at a terminal: hyperparameters, `-p name=value`, and inputs, `-i field=file`; and their completion."""
 
 import json
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from l0core.errors import InvalidHyperparameter
+from l0core.errors import InvalidHyperparameter, InvalidInput
+
+ARRAYS = (".npz", ".npy", ".mtx", ".parquet", ".safetensors")
+_PACKED = (".gz", ".zst")
 
 
 def assigned(texts: Iterable[str]) -> dict[str, Any]:
@@ -23,6 +27,44 @@ def assigned(texts: Iterable[str]) -> dict[str, Any]:
             raise InvalidHyperparameter(f"{name} is given twice: '{found[name]}' and '{value}'; give it once")
         found[name] = _value(value)
     return found
+
+
+def inputs_in(texts: Iterable[str]) -> dict[str, Any]:
+    """Give `field=value` texts as a dict: the path of a file of arrays, what a .json or the lines a .txt hold, or JSON.
+
+    >>> inputs_in(["task=regression", "weight_bounds={\"upper\": 2}"])
+    {'task': 'regression', 'weight_bounds': {'upper': 2}}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InvalidInput(f"'{text}' is no input; write field=file, such as features=X.npz")
+        if name in found:
+            raise InvalidInput(f"{name} is given twice; give it once")
+        found[name] = _input(value)
+    return found
+
+
+def _input(text: str) -> Any:
+    path = Path(text)
+    *_, before, last = ("", "", *(suffix.lower() for suffix in path.suffixes))
+    if last in (".json", ".txt"):
+        return _held(path)
+    if (before if last in _PACKED else last) not in ARRAYS:
+        return _value(text)
+    if not path.is_file():
+        raise InvalidInput(f"there is no file '{path}'")
+    return path
+
+
+def _held(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_constant=_refuse) if path.suffix.lower() == ".json" else text.splitlines()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{path} cannot be read: {reason}") from error
 
 
 def _value(text: str) -> Any:

@@ -8,11 +8,20 @@ from typing import Any, NoReturn
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from l0core.errors import InvalidInput, MissingPackage
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, SafetensorError)
 _TRIPLES = ("row", "col", "value")
+
+
+def read_input(given: Any) -> Any:
+    """Give a field of a problem: what the file at a path holds, by its name; what is no path as it is."""
+    if not isinstance(given, Path):
+        return given
+    return _read(given, _READERS, "a field of a problem")
 
 
 def read_matrix(path: Path) -> Any:
@@ -51,6 +60,11 @@ def _refuse(path: Path, what: str, error: Exception) -> NoReturn:
     raise InvalidInput(f"{path} holds no {what.removeprefix('a ')} that can be read: {reason}") from error
 
 
+def _either(path: Path) -> Any:
+    """Give the matrix in a Parquet file of triples, else its one column."""
+    return _triples(path) if set(_table(path).column_names) >= set(_TRIPLES) else _column(path)
+
+
 def _npy(path: Path) -> Any:
     with path.open("rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
@@ -85,3 +99,12 @@ def _table(path: Path) -> Any:
         return parquet.read_table(path, arrow_extensions_enabled=False)
     except pyarrow.lib.ArrowException as error:
         raise ValueError(str(error)) from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".npz": sp.load_npz,
+    ".npy": _npy,
+    ".mtx": _matrix_market,
+    ".parquet": _either,
+    ".safetensors": load_file,
+}

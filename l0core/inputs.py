@@ -1,7 +1,7 @@
 """How arrays arrive over the wire: by the id of an upload, or inline. Kinds build their request bodies from these.
 
 Each union looks at what was sent and picks its one member, so that a refusal is about that member. Validation puts the
-member's tag into the place of a fault; `TAGS` are to be left out where a place is shown.
+member's tag into the place of a fault, where no key of what was sent is.
 """
 
 from collections.abc import Mapping
@@ -26,25 +26,35 @@ class OneRowEach:
     of: str
 
 
-class MatrixUpload(BaseModel):
+class Upload(BaseModel):
+    """Something that was uploaded; what it is read as is said by the class."""
+
+    model_config = _STRICT
+    upload_id: UploadId
+
+
+class MatrixUpload(Upload):
     """A sparse matrix that was uploaded."""
 
-    model_config = _STRICT
-    upload_id: UploadId
 
-
-class VectorUpload(BaseModel):
+class VectorUpload(Upload):
     """A vector that was uploaded."""
 
-    model_config = _STRICT
-    upload_id: UploadId
+
+class RowsUpload(Upload):
+    """Rows of numbers that were uploaded, in any format of a matrix; what a sparse one leaves out is 0."""
 
 
-class TextsUpload(BaseModel):
+class TensorsUpload(Upload):
+    """A safetensors file that was uploaded: all its tensors by their names."""
+
+
+class Described(BaseModel):
+    """A part of a body that holds no arrays: it reaches the problem as it is."""
+
+
+class TextsUpload(Upload):
     """Texts that were uploaded, for more than fit into a request."""
-
-    model_config = _STRICT
-    upload_id: UploadId
 
 
 class CsrParts(BaseModel):
@@ -82,7 +92,6 @@ class InlineCoo(BaseModel):
 
 
 _MATRIX_KEYS = {"upload_id": "~upload", "csr": "~csr", "coo": "~coo"}
-TAGS = frozenset({"~upload", "~csr", "~coo", "~list", "~number"})
 
 
 def _matrix_tag(value: object) -> str | None:
@@ -94,7 +103,7 @@ def _matrix_tag(value: object) -> str | None:
 def _array_tag(value: object) -> str | None:
     if isinstance(value, list):
         return "~list"
-    return "~upload" if isinstance(value, Mapping | VectorUpload | TextsUpload) else None
+    return "~upload" if isinstance(value, Mapping | Upload) else None
 
 
 def _number_or_array_tag(value: object) -> str | None:
@@ -122,6 +131,9 @@ MatrixInput = Annotated[
 ]
 _Upload = Annotated[VectorUpload, Tag("~upload")]
 VectorInput = Annotated[_Upload | Annotated[Floats, Tag("~list")], _BY_FORM]
+RowsInput = Annotated[
+    Annotated[RowsUpload, Tag("~upload")] | Annotated[list[Floats], Tag("~list"), Field(fail_fast=True)], _BY_FORM
+]
 IntegersInput = Annotated[_Upload | Annotated[Integers, Tag("~list")], _BY_FORM]
 TextsInput = Annotated[
     Annotated[TextsUpload, Tag("~upload")] | Annotated[list[str], Tag("~list"), Field(fail_fast=True)], _BY_FORM

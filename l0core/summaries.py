@@ -1,37 +1,28 @@
-"""The summary of a result as a person reads it: what it was before, what it is now."""
+"""The summary of a result as a person reads it: as its kind shows it, else a line a number."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
-from l0core.screen import left, pairs, percent, right, short, table
-
-_ERRORS = {
-    "mean abs. relative error": "mean_abs_relative_error",
-    "median": "median_abs_relative_error",
-    "largest": "max_abs_relative_error",
-}
-_WITHIN = {f"targets within {share} %": f"within_{share}_percent" for share in (1, 5, 10)}
+from l0core.kinds import KINDS
+from l0core.screen import pairs, short
 
 
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Give the summary of a job's result as a table; of a kind that is not known here, every number of it."""
-    if "initial_mean_abs_relative_error" not in summary:
-        return pairs((name, short(value)) for name, value in summary.items() if _is_number(value))
-    return table([left("result"), right("before"), right("after")], _of_a_calibration(summary))
+def summary_of(kind: str, summary: Mapping[str, Any]) -> RenderableType:
+    """Give the summary of a result of this kind as a table; of a kind that is not known here, every number of it."""
+    show = KINDS[kind].shows_summary() if kind in KINDS else None
+    return pairs(_numbers(summary)) if show is None else show(summary)
 
 
-def _of_a_calibration(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    for name, key in _ERRORS.items():
-        yield name, percent(summary[f"initial_{key}"]), percent(summary[key])
-    for name, key in _WITHIN.items():
-        yield name, *(f"{summary[each]} of {summary['n_targets']}" for each in (f"initial_{key}", key))
-    yield "units", f"{summary['n_units']:,}", f"{summary['n_active']:,}"
-    yield "sum of weights", short(summary["initial_weights_total"]), short(summary["weights_total"])
-    yield "effective sample size", "", short(summary["effective_sample_size"])
-    yield "loss", "", short(summary["loss"])
+def _numbers(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Give every number by its name, those of a part after the part's.
 
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    >>> list(_numbers({"loss": 0.5, "kept": {"first": 3}, "note": "x"}))
+    [('loss', '0.5'), ('kept first', '3')]
+    """
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{within}{name} ")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield within + name, short(value)

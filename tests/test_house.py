@@ -258,6 +258,13 @@ PROGRAMS = {
         0,
         "assert abs(optimum.loss - 0.0045) < 1e-4 and set(np.argsort(-optimum.prices)[:2].tolist()) == {0, 20}",
     ),
+    "pruning.md, a network": (
+        "pruning.md",
+        0,
+        "parameters, accuracy = result.summary['parameters'], result.summary['accuracy']\n"
+        "assert parameters['dense'] == 1603 and abs(parameters['kept'] - 160) <= 16\n"
+        "assert accuracy['compact']['holdout'] > 0.9",
+    ),
     "refit.md, bounds": (
         "refit.md",
         0,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from l0core.context import FindingReport
+from l0core.continuing import changed_hyperparameters
 
 _STANDSTILL = 0.01  # of the learning rate: less moves nothing in some hundred epochs
 
@@ -20,16 +21,11 @@ def held_place(epoch: int, epochs: int, held_at: float) -> float:
 
 def doubts(before: Mapping[str, Any], now: Mapping[str, Any], learning_rate: float) -> Iterator[FindingReport]:
     """Give what is worth a warning: hyperparameters that differ, and a learning rate that is as good as none."""
-    changed = [f"{name} {before.get(name)!r} -> {now[name]!r}" for name in now if before.get(name) != now[name]]
-    if changed:
-        yield _warning("continued_with_changes", f"goes on from a run with other hyperparameters: {', '.join(changed)}")
+    yield from changed_hyperparameters(before, now)
     if learning_rate < _STANDSTILL * now["learning_rate"]:
-        yield _warning(
-            "schedule_ended",
-            f"the cosine schedule it goes on from has ended: the learning rate stays {learning_rate:.3g}; "
-            "give learning_rate_schedule 'constant' to move on",
+        yield FindingReport(
+            code="schedule_ended",
+            severity="warning",
+            message="the cosine schedule it goes on from has ended: the learning rate stays "
+            f"{learning_rate:.3g}; give learning_rate_schedule 'constant' to move on",
         )
-
-
-def _warning(code: str, message: str) -> FindingReport:
-    return FindingReport(code=code, severity="warning", message=message)

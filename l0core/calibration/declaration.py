@@ -2,7 +2,9 @@
 
 from l0core.calibration.inputs import CalibrationInputs
 from l0core.calibration.options import CalibrationHyperparameters
-from l0core.kind import Kind
+from l0core.kind import Example, Kind
+
+_MATRIX = {"coo": {"shape": [2, 3], "row": [0, 0, 1], "col": [0, 1, 2], "data": [1.0, 2.0, 3.0]}}
 
 KIND = Kind(
     name="calibration",
@@ -38,4 +40,16 @@ KIND = Kind(
     weights="calibration_weights.npy",
     partial="l0core.calibration.partial:weights_in",
     targets="l0core.calibration.stored_targets:stored_targets",
+    summary_table="l0core.calibration.summary:summary_table",
+    example=Example(
+        summary="Two totals over three households, inline: for small matrices",
+        problem={
+            "matrix": _MATRIX,
+            "targets": [10.0, 20.0],
+            "target_names": ["people", "income"],
+            "initial_weights": [1.5, 2.0, 4.0],
+        },
+        hyperparameters={"record_budget": 2, "epochs": 500},
+        question={"matrix": _MATRIX},
+    ),
 )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from l0core.artifacts import checkpoint_file, json_file, page_file, safe_cell, table_file
 from l0core.calibration.attribution import attribution, largest
 from l0core.calibration.report import report_html
 from l0core.kind import Artifact
-from l0core.plain import plain
 
 if TYPE_CHECKING:
     from l0core.calibration.result import CalibrationResult
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 MOST_TARGETS = 50  # of those that add most to the loss
 MOST_GROUPS = 200
 MOST_PAST_CAP = 100
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_all(result: CalibrationResult, folder: Path) -> list[Artifact]:
@@ -31,12 +27,12 @@ def write_all(result: CalibrationResult, folder: Path) -> list[Artifact]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _weights(result, folder / "calibration_weights.npy"),
-        _table(folder / "calibration_log.csv", _LOG_COLUMNS, _log_rows(result)),
-        _table(folder / "unified_diagnostics.csv", _DIAGNOSTICS_COLUMNS, _diagnostics_rows(result)),
-        _json(folder / "calibration_diagnostics.json", _diagnostics(result)),
-        _json(folder / "run_config.json", run_config(result)),
-        _report(result, folder / "report.html"),
-        *_checkpoint(result, folder),
+        table_file(folder / "calibration_log.csv", _LOG_COLUMNS, _log_rows(result)),
+        table_file(folder / "unified_diagnostics.csv", _DIAGNOSTICS_COLUMNS, _diagnostics_rows(result)),
+        json_file(folder / "calibration_diagnostics.json", _diagnostics(result)),
+        json_file(folder / "run_config.json", run_config(result)),
+        page_file(folder / "report.html", report_html(result)),
+        *checkpoint_file(result.checkpoint, folder),
     ]
 
 
@@ -60,45 +56,9 @@ def run_config(result: CalibrationResult) -> dict[str, Any]:
     return {"kind": "calibration", **result.identity.model_dump(), "sizes": result.problem.sizes}
 
 
-def safe_cell(text: str) -> str:
-    """Give a text that no spreadsheet takes for a formula.
-
-    >>> safe_cell("=1+1")
-    "'=1+1"
-    """
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
 def _weights(result: CalibrationResult, path: Path) -> Artifact:
     np.save(path, result.weights, allow_pickle=False)
     return Artifact(path=path, content_type="application/x-npy")
-
-
-def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Artifact:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
-    return Artifact(path=path, content_type="text/csv; charset=utf-8")
-
-
-def _json(path: Path, value: object) -> Artifact:
-    path.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return Artifact(path=path, content_type="application/json")
-
-
-def _report(result: CalibrationResult, path: Path) -> Artifact:
-    path.write_text(report_html(result), encoding="utf-8")
-    return Artifact(path=path, content_type="text/html; charset=utf-8")
-
-
-def _checkpoint(result: CalibrationResult, folder: Path) -> list[Artifact]:
-    if result.checkpoint is None:
-        return []
-    path = folder / "checkpoint.safetensors"
-    if result.checkpoint.resolve() != path.resolve():
-        shutil.copyfile(result.checkpoint, path)
-    return [Artifact(path=path, content_type="application/x-safetensors")]
 
 
 def _achievable(result: CalibrationResult) -> list[bool]:

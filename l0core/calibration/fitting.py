@@ -15,12 +15,12 @@ from torch import Tensor
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
 from l0core.calibration.descent import Descent, Gates, Landscape, Measured, OpenGates, WeightForm
-from l0core.calibration.history import History
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.walk import walk
 from l0core.errors import Diverged
+from l0core.history import History
 from l0core.progress import bar_if
 from l0core.scalars import NOT_NEGATIVE, POSITIVE, flag, number, whole
 

@@ -16,11 +16,11 @@ from l0core import tensors
 from l0core.arrays import Axis, FloatArray
 from l0core.calibration.descent import Descent, DrawnGates, Gates, OpenGates, WeightForm
 from l0core.calibration.fitting import Schedule, Totals, descend
-from l0core.calibration.history import History
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.torch_csr import product
 from l0core.errors import Diverged
 from l0core.gated import Gated, GatedCount
+from l0core.history import History
 from l0core.noise import Noise
 from l0core.scalars import POSITIVE, Range, flag, number, whole
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from l0core.calibration.attribution import largest, loss_shares
-from l0core.calibration.markup import number, section, table, text
+from l0core.markup import number, section, table, text
 from l0core.plots import counted, percent
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from l0core import plots
 from l0core.arrays import FloatArray
 from l0core.calibration.concentration import design_effect, effective_sample_size, top_share
 from l0core.calibration.loss_report import composition, dearest, loss_table
-from l0core.calibration.markup import UNKNOWN, first_of, number, page, section, table, text
+from l0core.markup import UNKNOWN, first_of, number, page, section, table, text
 from l0core.plots import Curve, Layout, Pair, counted, percent
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from l0core.arrays import FloatArray
 from l0core.calibration import attribution, diagnostics, export
 from l0core.calibration.breakdown import breakdown
-from l0core.calibration.checkpoint import Identity
 from l0core.calibration.diagnostics import TargetFit
-from l0core.calibration.history import History
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
+from l0core.checkpoint import Identity
 from l0core.findings import Finding
+from l0core.history import History
 from l0core.kind import Artifact
 
 MOST_GROUPS = 20  # of the summary, which every list of jobs carries; `calibration_diagnostics.json` has more

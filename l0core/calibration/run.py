@@ -8,7 +8,6 @@ from threadpoolctl import threadpool_limits
 
 from l0core.arrays import FloatArray
 from l0core.calibration.attribution import loss_parts
-from l0core.calibration.checkpoint import Identity
 from l0core.calibration.doubts import Doubts, doubts
 from l0core.calibration.exchange import exchanged
 from l0core.calibration.losses import SQUARED
@@ -18,6 +17,7 @@ from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.refit import RefitProblem, refit
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.selectors import Chosen, Work, select
+from l0core.checkpoint import Identity
 from l0core.context import FindingReport, RunContext, StageReport, Stopped
 
 

@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l0core import checkpoint
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
-from l0core.calibration import checkpoint
 from l0core.calibration.adam import Adam
 from l0core.calibration.budget import BudgetPrice
 from l0core.calibration.closing import check_distance, closed_below
 from l0core.calibration.continuing import doubts, held_place
 from l0core.calibration.cooling import settled, temperature
 from l0core.calibration.descent import Descent, Matrix, Measured
-from l0core.calibration.history import History, log_distance, snapshot_distance
 from l0core.calibration.kernels import matrix_on
 from l0core.calibration.kernels.norms import squared_norms
 from l0core.calibration.losses import SQUARED
@@ -31,6 +30,7 @@ from l0core.calibration.setting_out import gate_strategy, landscape, price_polic
 from l0core.calibration.walk import Walk, walk
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
+from l0core.history import History, log_distance, snapshot_distance
 
 Evaluation = Callable[[FloatArray, Callable[[], FloatArray]], FloatArray]
 """Estimates of all the problem's targets, from those of the fit and the weights of the candidates."""

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from l0core.arrays import FloatArray
 from l0core.calibration.bounds import able_to_meet_the_mass
 from l0core.calibration.budget import choose_exactly
-from l0core.calibration.checkpoint import Identity
 from l0core.calibration.classical import Near, nearest, nearest_possible
-from l0core.calibration.history import History
 from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.matching_pursuit import pursue
 from l0core.calibration.objective import Objective
@@ -24,8 +22,10 @@ from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.select import Selection, Selector
 from l0core.calibration.swaps import swap
+from l0core.checkpoint import Identity
 from l0core.context import EpochReport, FindingReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, InfeasibleTargets, InvalidHyperparameter
+from l0core.history import History
 
 _LEAST = 1e-6  # of the design weight: what a kept unit weighs at least when the refit takes it up
 _MOST_PURSUIT = 1e10  # units times nonzeros: half a minute

@@ -85,11 +85,11 @@ class GatedLayer(Gated):
 
     def gated(self) -> tuple[Tensor, Tensor | None]:
         """Give weight and bias times the gates: one draw in `train()`, the deterministic gates in `eval()`."""
-        return self._behind(self.gates())
+        return self.behind(self.gates())
 
     def at_test_time(self) -> tuple[Tensor, Tensor | None]:
         """Give weight and bias times the deterministic gates, whatever the mode, detached."""
-        weight, bias = self._behind(self.gates.deterministic())
+        weight, bias = self.behind(self.gates.deterministic())
         return weight.detach(), None if bias is None else bias.detach().clone()
 
     def get_l0_penalty(self) -> Tensor:
@@ -125,7 +125,7 @@ class GatedLayer(Gated):
     def close_below(self, threshold: float) -> None:
         """Close gates whose P(z > 0) is below `threshold`, and zero the weights (and biases) behind them."""
         keep = (~self.gates.below(threshold)).to(self.weight.dtype)
-        weight, bias = self._behind(keep)
+        weight, bias = self.behind(keep)
         with torch.no_grad():
             self.weight.copy_(weight)
             if self.bias is not None and bias is not None:
@@ -142,7 +142,8 @@ class GatedLayer(Gated):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def _behind(self, gates: Tensor) -> tuple[Tensor, Tensor | None]:
+    def behind(self, gates: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Give weight and bias times `gates`, one for each of its own; the bias stays where gates are on weights."""
         if not self.structured:
             return self.weight * gates.view_as(self.weight), self.bias
         bias = None if self.bias is None else self.bias * gates

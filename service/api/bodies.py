@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Union
 
 from fastapi import Body
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from l0core.kind import Kind
 from l0core.kinds import KINDS
@@ -67,17 +67,28 @@ def _literal(name: str) -> Any:
     return Literal[name]
 
 
-def _job_body(kind: Kind) -> type[BaseModel]:
+def job_body(kind: Kind) -> type[BaseModel]:
+    """Give the body of POST /v1/jobs for a kind."""
     return create_model(
         f"{kind.name.capitalize()}Job",
         __base__=JobBase,
         __doc__=kind.summary,
         kind=(_literal(kind.name), ...),
-        hyperparameters=(kind.hyperparameters, Field(default_factory=kind.hyperparameters)),
+        hyperparameters=(kind.hyperparameters, _usual(kind.hyperparameters)),
     )
 
 
-def _problem_body(kind: Kind) -> type[BaseModel]:
+def _usual(hyperparameters: type[BaseModel]) -> Any:
+    """Give the field that takes a kind's hyperparameters: all as usual by default, where none has to be said."""
+    try:
+        hyperparameters()
+    except ValidationError:
+        return ...
+    return Field(default_factory=hyperparameters)
+
+
+def problem_body(kind: Kind) -> type[BaseModel]:
+    """Give the body of POST /v1/problems for a kind."""
     return create_model(
         f"{kind.name.capitalize()}Problem",
         __base__=kind.inputs,
@@ -87,15 +98,15 @@ def _problem_body(kind: Kind) -> type[BaseModel]:
     )
 
 
-def _one_of(models: list[type[BaseModel]]) -> Any:
+def one_of(models: list[type[BaseModel]]) -> Any:
     """Give the union of the models by their `kind`; a union of one is that one."""
     if len(models) == 1:
         return Annotated[models[0], Body()]
     return Annotated[Union[tuple(models)], Body(discriminator="kind")]  # noqa: UP007 - built at run time
 
 
-JobBody = _one_of([_job_body(kind) for kind in KINDS.values()])
-ProblemBody = _one_of([_problem_body(kind) for kind in KINDS.values()])
+JobBody = one_of([job_body(kind) for kind in KINDS.values()])
+ProblemBody = one_of([problem_body(kind) for kind in KINDS.values()])
 
 
 def inputs_of(body: BaseModel, kind: Kind) -> BaseModel:

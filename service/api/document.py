@@ -9,10 +9,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.api import schemas as s
 from service.api.examples import EXAMPLES
+from service.api.questions import FORMS
 
 _REFUSAL = "application/problem+json"
 _EVERYWHERE = (401, 403, 421, 422, 429, 500, 503)
@@ -25,10 +26,11 @@ Model = type[BaseModel]
 
 @dataclass(frozen=True, kw_only=True)
 class Says:
-    """What a route answers, by status, and the refusals it has beside those of every route."""
+    """What a route answers, by status, the refusals it has beside those of every route, and bodies it reads itself."""
 
     answers: dict[int, Model] = field(default_factory=dict)
     refuses: tuple[int, ...] = ()
+    asked: tuple[Model, ...] = ()
 
 
 _JOB = (404,)
@@ -64,7 +66,7 @@ ROUTES: dict[str, Says] = {
     "get_metrics": Says(answers={200: s.Curves}, refuses=(*_KEPT, 406, 416, 507)),
     "get_weights": Says(answers={200: s.Weights}, refuses=(*_RESULT, 406, 416, 507)),
     "get_predictions": Says(answers={200: s.Predictions}, refuses=(*_RESULT, 507)),
-    "predict": Says(answers={200: s.Predictions}, refuses=(*_BODY, *_RESULT, 507)),
+    "predict": Says(answers={200: s.Answer}, refuses=(*_BODY, *_RESULT, 507), asked=FORMS),
     "get_targets": Says(answers={200: s.Targets}, refuses=_RESULT),
     "list_checkpoints": Says(answers={200: s.Checkpoints}, refuses=_KEPT),
     "list_artifacts": Says(answers={200: s.Artifacts}, refuses=_KEPT),
@@ -75,6 +77,11 @@ ROUTES: dict[str, Says] = {
     "compare": Says(answers={200: s.Comparison}, refuses=_RESULT),
     "scrape": Says(),
     "get_status": Says(answers={200: s.PolicyEngineStatus, 202: s.PolicyEngineStatus}, refuses=_JOB),
+}
+
+
+ROUTES |= {
+    f"get_{name}": Says(answers={200: model}, refuses=(*_RESULT, 406, 416, 507)) for name, model in s.TABLES.items()
 }
 
 
@@ -113,6 +120,9 @@ def _operation(made: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any], says: Says) -> None:
+    if says.asked:
+        forms = [{"$ref": _REF.format(model=model.__name__)} for model in says.asked]
+        operation["requestBody"]["content"]["application/json"]["schema"] = {"anyOf": forms}
     responses = operation["responses"]
     for status, model in says.answers.items():
         answer = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
@@ -147,9 +157,11 @@ def _refusal(status: int) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    """Give the schemas of all answers by name, those they are made of too."""
-    models = {model for says in ROUTES.values() for model in says.answers.values()} | {s.Problem}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, found = models_json_schema([(model, "serialization") for model in ordered], ref_template=_REF)
+    """Give the schemas of all answers, and of bodies that routes read themselves, by name with all they are made of."""
+    answers = {model for says in ROUTES.values() for model in says.answers.values()} | {s.Problem}
+    asked = {model for says in ROUTES.values() for model in says.asked}
+    modes: list[tuple[Model, JsonSchemaMode]] = [(model, "serialization") for model in answers]
+    modes += [(model, "validation") for model in asked]
+    _, found = models_json_schema(sorted(modes, key=lambda pair: pair[0].__name__), ref_template=_REF)
     schemas: dict[str, Any] = found["$defs"]
     return schemas

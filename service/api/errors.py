@@ -1,6 +1,6 @@
 """Every refusal as application/problem+json (RFC 9457); nothing internal is shown, no input is echoed raw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
-from l0core.inputs import TAGS
 from service.api.sound_json import json_pointer
 from service.db.session import UNAVAILABLE, is_full
 from service.errors import FieldError, Gone, ServiceError
@@ -24,6 +23,7 @@ from service.storage import StoreUnavailable
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 _MOST_ERRORS = 20
+_OF_A_TAG = ("union_tag_not_found", "union_tag_invalid")
 
 
 def install(app: FastAPI) -> None:
@@ -97,23 +97,67 @@ def refused(request: Request, error: ServiceError) -> JSONResponse:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the registration above says so
-    faults = [_field_error(fault) for fault in error.errors()[:_MOST_ERRORS]]
+    faults = [_field_error(fault, error.body) for fault in error.errors()[:_MOST_ERRORS]]
     first = faults[0]
     return problem(request, 422, first.code, first.detail, title="Unprocessable content", errors=faults)
 
 
-def _field_error(fault: dict[str, Any]) -> FieldError:
+def _field_error(fault: dict[str, Any], body: Any) -> FieldError:
     """Turn a fault of validation into a pointer and a sentence; the offending input itself is not repeated."""
-    place = [str(part) for part in fault["loc"][1:] if part not in TAGS]  # the first is body, query, path or header
+    place = _place(fault, body)
     in_hyperparameters = "hyperparameters" in place
     name = place[-1] if place else "the body"
-    text = fault["msg"].removeprefix("Value error, ")
-    detail = f"{name}: unknown field; see the schema" if fault["type"] == "extra_forbidden" else f"{name}: {text}"
+    detail = f"{name}: {_said_of(fault)}"
     return FieldError(
         pointer=json_pointer(place),
         code="invalid_hyperparameter" if in_hyperparameters else "invalid_request",
         detail=detail,
     )
+
+
+def _place(fault: Mapping[str, Any], body: Any) -> list[str]:
+    """Give where a fault is: the keys of what was sent, without the tags that unions put between them."""
+    where, *parts = fault["loc"]  # body, query, path or header, then the way there
+    if where != "body":
+        return [str(part) for part in parts]
+    named = [name for name in (_discriminator(fault),) if name]
+    missing = [parts.pop()] if fault["type"] == "missing" and parts else []
+    return [str(part) for part in (*_keys(parts, body), *missing, *named)]
+
+
+def _keys(parts: Sequence[Any], value: Any) -> Iterator[Any]:
+    """Give those parts of a way that lead from a key of what was sent to the next.
+
+    >>> list(_keys(["calibration", "targets", "~list", 1], {"targets": [1, "two"]}))
+    ['targets', 1]
+    """
+    for part in parts:
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            value = value[part]
+            yield part
+
+
+def _discriminator(fault: Mapping[str, Any]) -> str:
+    """Give the field that tells the members of a union apart, where the fault is in that; nothing where there is none.
+
+    >>> _discriminator({"type": "union_tag_not_found", "ctx": {"discriminator": "'kind'"}})
+    'kind'
+    """
+    told = str(fault["ctx"]["discriminator"]) if fault["type"] in _OF_A_TAG else ""
+    return "" if told.endswith("()") else told.strip("'")  # a function looks at the whole
+
+
+def _said_of(fault: Mapping[str, Any]) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown field; see the schema"
+        case "union_tag_not_found":
+            return (
+                "Field required" if _discriminator(fault) else "it has none of the forms that there are; see the schema"
+            )
+        case "union_tag_invalid":
+            return f"Input should be {fault['ctx']['expected_tags']}"
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,13 +1,17 @@
 """What the answers look like, for the OpenAPI document. The routes build them; tests hold the two together."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from l0core.kind import Kind
+from l0core.kinds import KINDS
 from service.jobs.states import Status
 
 Row = TypeVar("Row")
+Cell = bool | int | float | str | None
 
 
 class FieldFault(BaseModel):
@@ -232,6 +236,13 @@ class Predictions(BaseModel):
     values: list[float]
 
 
+class Answer(BaseModel):
+    """What a result says about new data; a kind adds what is its own."""
+
+    names: list[str] | None = None
+    values: list[Any] = Field(description="Of a weighting a total a row; of a network the outputs of a row.")
+
+
 class Target(BaseModel):
     """The fit of a target, before and after."""
 
@@ -249,6 +260,22 @@ class Target(BaseModel):
 
 class Targets(Page[Target]):
     """The fit of every target."""
+
+
+def table_models(kinds: Mapping[str, Kind]) -> dict[str, type[BaseModel]]:
+    """Give what a table of a result looks like as JSON, by its name: a list a column, and how many rows there are."""
+    columns: dict[str, dict[str, Any]] = {}
+    for kind in kinds.values():
+        for name, table in kind.tables.items():
+            columns.setdefault(name, {}).update(dict.fromkeys(table.columns.values(), (list[Cell], ...)))
+    made = {name: f"{name.replace('_', ' ').title().replace(' ', '')}Table" for name in columns}
+    return {
+        name: create_model(made[name], __doc__="A table of a result, by columns.", **fields, count=(int, ...))
+        for name, fields in columns.items()
+    }
+
+
+TABLES = table_models(KINDS)
 
 
 class Checkpoint(BaseModel):
@@ -333,6 +360,8 @@ class MethodSchema(BaseModel):
     summary: str
     hyperparameters: dict[str, Any] = Field(description="JSON Schema.")
     inputs: dict[str, Any] = Field(description="JSON Schema.")
+    question: dict[str, Any] | None = Field(description="JSON Schema of a question to a result; null without any.")
+    tables: dict[str, dict[str, str]] = Field(description="Of each table of a result: its fields, and as what in JSON.")
     metrics: list[str]
     artifacts: dict[str, str]
 

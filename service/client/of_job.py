@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l0core.kinds import KINDS
 from l0core.plots import Curve, line_chart
 from service.client.calls import (
     Call,
@@ -22,6 +24,7 @@ from service.client.calls import (
     locally,
 )
 from service.client.download import Download
+from service.client.fields import sent_fields
 from service.client.following import Following
 from service.client.listing import Listing, all_of
 from service.client.patience import IDEMPOTENCY_KEY
@@ -33,6 +36,7 @@ from service.client.results import (
     as_active,
     as_curves,
     as_predictions,
+    as_records,
     as_values,
     as_vector,
 )
@@ -91,11 +95,38 @@ def weights_csv(job_id: str, *, checkpoint: str | None = None) -> Steps[str]:
     return (yield from ask(get(path, lambda reply: reply.text, format="csv", checkpoint=checkpoint)))
 
 
-def predict(job_id: str, matrix: object, *, checkpoint: str | None = None) -> Steps[NDArray[np.float64]]:
-    """Give the calibrated totals of another matrix over the same units."""
-    body = {"matrix": {"upload_id": (yield from upload(matrix))}}
+def table(job_id: str, name: str) -> Steps[NDArray[np.void]]:
+    """Give a table of the result: a row each, with named fields; `rows["weight"]` is a column."""
+    return (yield from ask(get(f"/v1/jobs/{job_id}/{name}", as_records, format="npy")))
+
+
+def selection(job_id: str) -> Steps[NDArray[np.void]]:
+    """Give what a sampling has chosen, a row each: index, type ("l0" or "random"), inclusion_probability, weight."""
+    return (yield from table(job_id, "selection"))
+
+
+def answer(job_id: str, /, **asked: Any) -> Steps[JsonObject]:
+    """Give all that a result says about new data; `asked` is the question of its kind, arrays as in `register_kind`."""
+    body = yield from sent_fields(asked)
+    return (yield from ask(Call(method="POST", path=f"/v1/jobs/{job_id}/predictions", read=as_object, json=body)))
+
+
+def predict(job_id: str, data: object, *, checkpoint: str | None = None) -> Steps[NDArray[np.float64]]:
+    """Give what a result says about new data.
+
+    Of a weighting: the calibrated totals of another matrix over the same units, one a row. Of a network: its outputs
+    for other features, a row each.
+    """
+    kind = yield from ask(get(f"/v1/jobs/{job_id}", lambda reply: str(reply.json()["kind"])))
+    body = {asked_with(kind): {"upload_id": (yield from upload(data))}}
     path, query = f"/v1/jobs/{job_id}/predictions", given(checkpoint=checkpoint)
     return (yield from ask(Call(method="POST", path=path, read=as_values, json=body, query=query)))
+
+
+def asked_with(kind: str) -> str:
+    """Give the field of a question that holds the data."""
+    question = KINDS[kind].question if kind in KINDS else None
+    return "matrix" if question is None else next(iter(question.inputs.model_fields))
 
 
 def predictions(job_id: str, *, checkpoint: str | None = None) -> Steps[Predictions]:

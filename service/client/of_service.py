@@ -9,12 +9,14 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import httpx
 
+from l0core.kind import Kind
+from l0core.kinds import KINDS
 from service.client.calls import Call, Content, JsonObject, Steps, as_data, as_id, as_object, ask, get, given
 from service.client.listing import Listing
 from service.client.packages import to_problem
 from service.client.patience import IDEMPOTENCY_KEY
 from service.client.problem import Array, Problem
-from service.client.registering import register
+from service.client.registering import register, register_kind
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,6 +87,7 @@ check = _taking_fields(
 def submit(
     problem_id: str,
     *,
+    kind: str = "calibration",
     seed: int = 0,
     device: str = "auto",
     tags: Mapping[str, str] | None = None,
@@ -97,7 +100,7 @@ def submit(
     idempotency_key: str | None = None,
     **hyperparameters: Any,
 ) -> Steps[str]:
-    """Submit a calibration of a registered problem; `schema("calibration")` tells every hyperparameter.
+    """Submit a job on a registered problem of this kind; `schema(kind)` tells every hyperparameter.
 
     `resume_from` is a job, its id, or {"job_id": ..., "checkpoint": ...}. The request carries an Idempotency-Key, of
     its own unless one is given, and so may be tried again: it is one job however often it is sent.
@@ -112,7 +115,7 @@ def submit(
         "resume_from": _origin(resume_from),
     }
     body = {
-        "kind": "calibration",
+        "kind": kind,
         "problem_id": problem_id,
         "seed": seed,
         "device": device,
@@ -178,6 +181,35 @@ def calibrate_problem(problem: Problem, **submission: Any) -> Steps[str]:
 def calibrate_package(package: Mapping[str, Any], **submission: Any) -> Steps[str]:
     """Calibrate PolicyEngine's calibration package (see `to_problem`), asked for as in `submit`."""
     return (yield from calibrate_problem(to_problem(package), **submission))
+
+
+def solve(kind: str, *, tags: Mapping[str, str] | None = None, **asked: Any) -> Steps[str]:
+    """Register a problem of any kind and submit a job on it in one call.
+
+    The fields are those of `schema(kind)["inputs"]`, sent as by `register_kind`; all else (seed, device,
+    hyperparameters) is as in `submit`. Tags are given to both.
+    """
+    fields = _known(kind).inputs.model_fields
+    inputs = {name: value for name, value in asked.items() if name in fields}
+    registered = yield from register_kind(kind, tags=tags, **inputs)
+    rest = {name: value for name, value in asked.items() if name not in fields}
+    return (yield from submit(registered["id"], kind=kind, tags=tags, **rest))
+
+
+def sample(features: object, *, count: int, **asked: Any) -> Steps[str]:
+    """Choose exactly `count` units (or columns) that represent the whole; all else is as in `solve("sampling")`."""
+    return (yield from solve("sampling", features=features, count=count, **asked))
+
+
+def prune(features: object, outcome: object, *, network: Mapping[str, Any], **asked: Any) -> Steps[str]:
+    """Train a network and prune it to a small one; all else is as in `solve("pruning")`."""
+    return (yield from solve("pruning", features=features, outcome=outcome, network=network, **asked))
+
+
+def _known(kind: str) -> Kind:
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind '{kind}'; there are {', '.join(KINDS)}")
+    return KINDS[kind]
 
 
 def jobs(

@@ -63,6 +63,12 @@ def as_vector(reply: httpx.Response) -> NDArray[np.float64]:
     return cast("NDArray[np.float64]", read)
 
 
+def as_records(reply: httpx.Response) -> NDArray[np.void]:
+    """Read a .npy with named fields."""
+    read = np.lib.format.read_array(io.BytesIO(reply.content), allow_pickle=False)
+    return cast("NDArray[np.void]", read)
+
+
 def as_active(reply: httpx.Response) -> ActiveWeights:
     """Read the active set of a result."""
     body = reply.json()

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from l0core.kind import Kind, versions_of
 from l0core.kinds import KINDS
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, FieldError, NotFound, Unprocessable
 from service.ids import new_id
 from service.jobs import curves, origins, repository, traces
 from service.jobs.dispatch import Dispatcher
@@ -34,6 +34,12 @@ from service.jobs.values import (
 from service.problems import repository as problems
 
 
+def _of_another_kind(kind: str, request: JobRequest) -> Unprocessable:
+    text = f"problem '{request.problem_id}' is one of {kind}; a {request.kind} job needs a problem of its own kind"
+    fault = FieldError(pointer="/problem_id", code="invalid_request", detail=text)
+    return Unprocessable(text, code="invalid_request", errors=(fault,))
+
+
 def submit(
     session: Session,
     tenant: str,
@@ -47,6 +53,8 @@ def submit(
     problem = problems.problem_of(session, tenant, request.problem_id)
     if problem is None:
         raise NotFound(f"there is no problem '{request.problem_id}'")
+    if problem.kind != request.kind:
+        raise _of_another_kind(problem.kind, request)
     job = Job(
         id=job_id or new_id("job"),
         tenant=tenant,

@@ -84,6 +84,14 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordsFile:
+    """A .npy on this machine with the rows of a table; the same `version`, a digest, means the same rows."""
+
+    path: Path
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArtifactRef:
     """An artifact in the store."""
 

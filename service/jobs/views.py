@@ -1,10 +1,12 @@
 """A job as the world sees it."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_json
 
+from l0core.kinds import KINDS
 from service.jobs.models import Job
 from service.jobs.states import Status
 
@@ -42,7 +44,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "retry_of": job.retry_of,
         "resumed_from": job.resumed_from,
         "version": job.version,
-        "links": _links(job.id),
+        "links": _links(job),
     }
 
 
@@ -61,7 +63,21 @@ def _is_stalled(job: Job) -> bool:
     return (datetime.now(UTC) - job.heartbeat_at).total_seconds() > _STALLED_SECONDS
 
 
-def _links(job_id: str) -> dict[str, str]:
-    base = f"/v1/jobs/{job_id}"
-    parts = ("cancel", "events", "findings", "metrics", "weights", "predictions", "targets", "checkpoints", "artifacts")
-    return {"self": base, **{part: f"{base}/{part}" for part in parts}, "page": f"/#job={job_id}"}
+def _links(job: Job) -> dict[str, str]:
+    base = f"/v1/jobs/{job.id}"
+    parts = ("cancel", "events", "findings", "metrics", *_results(job.kind), "checkpoints", "artifacts")
+    return {"self": base, **{part: f"{base}/{part}" for part in parts}, "page": f"/#job={job.id}"}
+
+
+def _results(name: str) -> Iterator[str]:
+    """Give what results of a kind have, beside files; of one that is not known here, nothing."""
+    kind = KINDS.get(name)
+    if kind is None:
+        return
+    if kind.weights is not None:
+        yield "weights"
+    if kind.weights is not None or kind.question is not None:
+        yield "predictions"
+    if kind.targets is not None:
+        yield "targets"
+    yield from kind.tables

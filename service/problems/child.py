@@ -1,7 +1,7 @@
 """What the process that parses untrusted bytes does: one request, one reply, limits on all.
 
-It builds a problem of any kind, or multiplies a matrix (one that was sent, or a problem's) with weights. It is forked
-by `forks` and knows no database.
+It builds a problem of any kind, multiplies a matrix (one that was sent, or a problem's) with weights, or has a kind
+answer a question to a result. It is forked by `forks` and knows no database.
 """
 
 import json
@@ -19,13 +19,34 @@ from l0core import matrices
 from l0core.arrays import FloatArray
 from l0core.errors import InvalidInput, L0Error, NonfiniteInput, ShapeMismatch
 from l0core.findings import in_short
-from l0core.inputs import CooParts, CsrParts, InlineCoo, InlineCsr, MatrixUpload, OneRowEach, TextsUpload, VectorUpload
+from l0core.inputs import (
+    CooParts,
+    CsrParts,
+    Described,
+    InlineCoo,
+    InlineCsr,
+    MatrixUpload,
+    OneRowEach,
+    RowsUpload,
+    TensorsUpload,
+    TextsUpload,
+    Upload,
+)
 from l0core.kind import WeightedProblem
 from l0core.kinds import KINDS
 from service.errors import StorageFull
 from service.problems import formats, trusted
+from service.problems.content_types import SAFETENSORS
+from service.problems.formats import safetensors as tensors
 from service.problems.limits import Limits
-from service.problems.requests import BuildRequest, EstimateRequest, MultiplyRequest, ParseRequest, UploadedFile
+from service.problems.requests import (
+    AnswerRequest,
+    BuildRequest,
+    EstimateRequest,
+    MultiplyRequest,
+    ParseRequest,
+    UploadedFile,
+)
 from service.problems.room import room
 
 _REQUESTS: TypeAdapter[ParseRequest] = TypeAdapter(ParseRequest)
@@ -35,7 +56,10 @@ def answer(asked: bytes) -> bytes:
     """Give the reply to a request; its limits are this process's from here on."""
     request = _REQUESTS.validate_json(asked)
     _limit(request.limits)
-    return json.dumps(_answer(request), allow_nan=False).encode()
+    try:
+        return json.dumps(_answer(request), allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_error("nonfinite_input", "the answer holds a number beyond the largest float")).encode()
 
 
 def _answer(request: ParseRequest) -> dict[str, Any]:
@@ -55,11 +79,13 @@ def _answer(request: ParseRequest) -> dict[str, Any]:
 def _done(request: ParseRequest) -> dict[str, Any]:
     match request:
         case BuildRequest():
-            return _build(request)
+            return built(request)
         case MultiplyRequest():
             return _multiply(request)
         case EstimateRequest():
             return _estimate(request)
+        case AnswerRequest():
+            return _said(request)
 
 
 def _error(code: str, message: str, pointer: str = "") -> dict[str, Any]:
@@ -73,7 +99,8 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _build(request: BuildRequest) -> dict[str, Any]:
+def built(request: BuildRequest) -> dict[str, Any]:
+    """Build a problem, write it where that is asked for, and give the report on it."""
     kind = KINDS[request.kind]
     inputs = kind.inputs.model_validate_json(request.inputs)
     reader = _Reader(request.uploads, request.limits)
@@ -115,6 +142,15 @@ def _estimate(request: EstimateRequest) -> dict[str, Any]:
     return {"names": list(problem.names), "values": _finite(totals)}
 
 
+def _said(request: AnswerRequest) -> dict[str, Any]:
+    question = KINDS[request.kind].question
+    if question is None:
+        raise InvalidInput(f"a {request.kind} job answers no questions")
+    inputs = question.inputs.model_validate_json(request.inputs)
+    asked = _Reader(request.uploads, request.limits).resolve(inputs)
+    return question.answerer()(asked, {name: Path(path) for name, path in request.files.items()})
+
+
 def _finite(totals: FloatArray) -> list[float]:
     bad = np.flatnonzero(~np.isfinite(totals))
     if bad.size:
@@ -149,26 +185,43 @@ class _Reader:
 
     def _read(self, name: str, given: Any, rows: int | None) -> Any:
         match given:
-            case MatrixUpload() | VectorUpload() | TextsUpload():
+            case Upload():
                 return self._uploaded(given, name, rows)
             case InlineCsr(csr=parts):
                 return self._csr(parts, name)
             case InlineCoo(coo=parts):
                 return self._coo(parts, name)
             case list():
-                return _array(given, name)
-            case BaseModel():
+                return self._listed(given, name)
+            case BaseModel() if not isinstance(given, Described):
                 return {field: self.value(f"{name}/{field}", getattr(given, field)) for field in _fields(given)}
             case _:
                 return given
 
-    def _uploaded(self, given: MatrixUpload | VectorUpload | TextsUpload, name: str, rows: int | None) -> Any:
+    def _listed(self, given: list[Any], name: str) -> Any:
+        if given and isinstance(given[0], BaseModel):
+            return [self.value(f"{name}/{place}", each) for place, each in enumerate(given)]
+        return _array(given, name)
+
+    def _uploaded(self, given: Upload, name: str, rows: int | None) -> Any:
         file = self._uploads[given.upload_id]
         path, pointer = Path(file.path), f"/{name}"
-        if isinstance(given, MatrixUpload):
+        if isinstance(given, TensorsUpload):
+            return self._tensors(path, file.content_type, pointer)
+        if isinstance(given, MatrixUpload | RowsUpload):
             return formats.read_matrix(path, file.content_type, self._limits, pointer, rows=rows)
         read = formats.read_texts if isinstance(given, TextsUpload) else formats.read_vector
         return read(path, file.content_type, self._limits, pointer)
+
+    def _tensors(self, path: Path, content_type: str, pointer: str) -> dict[str, Any]:
+        if content_type != SAFETENSORS:
+            raise InvalidInput(
+                f"an upload of type {content_type} names no tensors; send {SAFETENSORS}", pointer=pointer
+            )
+        name = f"the upload of {pointer.lstrip('/')}"
+        with path.open("rb") as stream:
+            header = tensors.read_header(stream, path.stat().st_size, self._limits, name=name, pointer=pointer)
+            return {key: tensors.read_tensor(stream, header, key) for key in header.tensors}
 
     def _csr(self, parts: CsrParts, name: str) -> matrices.Csr:
         shape = (parts.shape[0], parts.shape[1])
@@ -206,5 +259,7 @@ def _array(values: list[Any], name: str) -> Any:
         return values
     try:
         return np.array(values, dtype=np.float64)
+    except ValueError:  # lists of different lengths: the problem has the words for them
+        return values
     except OverflowError:
         raise InvalidInput(f"{name} holds a whole number too large for a float", pointer=f"/{name}") from None

@@ -128,6 +128,8 @@ def _load() -> None:
     """Load what a child would load late."""
     for kind in KINDS.values():
         kind.problem_type()
+        if kind.question is not None:
+            kind.question.answerer()
     for reader in _READERS:
         import_module(f"service.problems.formats.{reader}")
 

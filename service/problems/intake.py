@@ -8,12 +8,19 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
-from l0core.inputs import MatrixUpload, TextsUpload, VectorUpload
+from l0core import inputs as wire
 from service.ids import new_id
 from service.problems import repository, sandbox
 from service.problems.limits import Limits
 from service.problems.models import StoredProblem, Upload
-from service.problems.requests import BuildRequest, EstimateRequest, MatrixBody, MultiplyRequest, UploadedFile
+from service.problems.requests import (
+    AnswerRequest,
+    BuildRequest,
+    EstimateRequest,
+    MatrixBody,
+    MultiplyRequest,
+    UploadedFile,
+)
 from service.problems.room import room
 from service.resources import Resources
 from service.storage.forgetting import forget
@@ -52,6 +59,19 @@ def multiply(system: Resources, tenant: str, inputs: MatrixBody, weights: Path) 
         )
         values: list[float] = sandbox.run(request)["values"]
     return values
+
+
+def answer(system: Resources, tenant: str, kind: str, asked: BaseModel, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Give what a result says to a question; `files` are those of the result that its kind asks for."""
+    with _local_uploads(system, tenant, asked) as uploads:
+        request = AnswerRequest(
+            kind=kind,
+            inputs=asked.model_dump_json(),
+            files={name: str(path) for name, path in files.items()},
+            uploads=uploads,
+            limits=Limits.of(system.settings),
+        )
+        return sandbox.run(request)
 
 
 def _build_request(
@@ -125,11 +145,12 @@ def _file(stack: ExitStack, system: Resources, row: Upload) -> UploadedFile:
 
 def _upload_ids(inputs: BaseModel) -> Iterator[str]:
     """Give the id of every upload that a body names, however deep."""
+    if isinstance(inputs, wire.Upload):
+        yield inputs.upload_id
+        return
     for name in type(inputs).model_fields:
         match getattr(inputs, name):
-            case (
-                MatrixUpload(upload_id=upload_id) | VectorUpload(upload_id=upload_id) | TextsUpload(upload_id=upload_id)
-            ):
-                yield upload_id
             case BaseModel() as nested:
                 yield from _upload_ids(nested)
+            case [BaseModel(), *_] as several:
+                yield from (each for one in several for each in _upload_ids(one))

@@ -69,4 +69,15 @@ class EstimateRequest(BaseModel):
     limits: Limits
 
 
-ParseRequest = Annotated[BuildRequest | MultiplyRequest | EstimateRequest, Field(discriminator="task")]
+class AnswerRequest(BaseModel):
+    """Answer a question to a result as its kind does. `inputs` is the question as JSON, `files` are the result's."""
+
+    task: Literal["answer"] = "answer"
+    kind: str
+    inputs: str
+    files: dict[str, str]
+    uploads: dict[str, UploadedFile]
+    limits: Limits
+
+
+ParseRequest = Annotated[BuildRequest | MultiplyRequest | EstimateRequest | AnswerRequest, Field(discriminator="task")]

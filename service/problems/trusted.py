@@ -14,6 +14,12 @@ def open_vector(path: Path) -> NDArray[np.float64]:
     return vector
 
 
+def open_records(path: Path) -> NDArray[np.void]:
+    """Map a .npy of one axis with named fields; nothing is read until it is used."""
+    records: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return records
+
+
 def save_vector(path: Path, vector: NDArray[np.float64]) -> None:
     """Write a vector as `open_vector` reads it."""
     np.save(path, vector, allow_pickle=False)

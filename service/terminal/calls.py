@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from l0core.errors import InvalidHyperparameter, InvalidInput
 
@@ -73,24 +74,24 @@ def names(client: "Client", given: list[str]) -> Any:
 
 
 def problem(client: "Client", fields: Mapping[str, Any]) -> Document:
-    """Register a calibration problem; gives its id, sizes and findings."""
-    return _document(client.request("POST", "/v1/problems", json={"kind": "calibration", **fields}))
+    """Register a problem; gives its id, sizes and findings."""
+    return _document(client.request("POST", "/v1/problems", json=dict(fields)))
 
 
 def submit(client: "Client", body: Mapping[str, Any]) -> Document:
-    """Submit a calibration; gives the job."""
-    return _document(client.request("POST", "/v1/jobs", json={"kind": "calibration", **body}))
+    """Submit a job; gives it."""
+    return _document(client.request("POST", "/v1/jobs", json=dict(body)))
 
 
-def check_names(client: "Client", given: Mapping[str, Any]) -> None:
+def check_names(client: "Client", kind: str, given: Mapping[str, Any]) -> None:
     """Refuse a hyperparameter that the service does not know, before anything large is sent."""
     if not given:
         return
-    schema = client.request("GET", "/v1/methods/calibration/schema").json()["hyperparameters"]
+    schema = client.request("GET", f"/v1/methods/{kind}/schema").json()["hyperparameters"]
     for name in given:
         if name not in schema["properties"]:
             near = get_close_matches(name, schema["properties"], n=1)
-            meant = f"did you mean {near[0]}?" if near else "`l0 schema calibration` lists them"
+            meant = f"did you mean {near[0]}?" if near else f"`l0 schema {kind}` lists them"
             raise InvalidHyperparameter(f"there is no hyperparameter '{name}'; {meant}")
 
 
@@ -142,13 +143,20 @@ def weights(client: "Client", job_id: str, query: Mapping[str, Any]) -> bytes:
     return content
 
 
-def predictions(client: "Client", job_id: str, upload_id: str, checkpoint: str | None) -> list[float]:
-    """Give the totals of an uploaded matrix under the weights of a job."""
+def table(client: "Client", job_id: str, name: str, query: Mapping[str, Any]) -> bytes:
+    """Give a table of a result as a file of the format that is asked for."""
+    content: bytes = client.request("GET", f"/v1/jobs/{job_id}/{quote(name, safe='')}", params=query).content
+    return content
+
+
+def predictions(client: "Client", job_id: str, upload_id: str, checkpoint: str | None) -> list[Any]:
+    """Give what a result says about uploaded data, a row each: totals of a matrix, outputs of a network."""
+    from service.client.of_job import asked_with
+
     query = {} if checkpoint is None else {"checkpoint": checkpoint}
-    body = {"matrix": {"upload_id": upload_id}}
-    values: list[float] = client.request("POST", f"/v1/jobs/{job_id}/predictions", json=body, params=query).json()[
-        "values"
-    ]
+    body = {asked_with(job(client, job_id)["kind"]): {"upload_id": upload_id}}
+    reply = client.request("POST", f"/v1/jobs/{job_id}/predictions", json=body, params=query)
+    values: list[Any] = reply.json()["values"]
     return values
 
 

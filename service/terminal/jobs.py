@@ -118,15 +118,22 @@ def ended(job: dict[str, Any], *, as_json: bool) -> None:
     if not as_json:
         _show_summary(job)
         if job["status"] == "succeeded":
-            screen.note(f"the weights: l0 weights {job['id']} -o weights.csv")
+            screen.note(_where(job))
     ends.end_with(job)
 
 
+def _where(job: dict[str, Any]) -> str:
+    """Say how the result is to be had."""
+    if "weights" in job["links"]:
+        return f"the weights: l0 weights {job['id']} -o weights.csv"
+    return f"the files: l0 download {job['id']}"
+
+
 def _show_summary(job: dict[str, Any]) -> None:
-    from l0core.summaries import summary_table
+    from l0core.summaries import summary_of
 
     if job["summary"]:
-        screen.show(summary_table(job["summary"]))
+        screen.show(summary_of(job["kind"], job["summary"]))
 
 
 @app.command(rich_help_panel=JOBS)

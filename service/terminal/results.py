@@ -58,6 +58,30 @@ def weights(
     _deliver(content, output, {"format": chosen}, as_json=as_json)
 
 
+@app.command("table", rich_help_panel=RESULTS)
+def table_of(
+    job: JobId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as selection.")],
+    output: Output = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help=f"{', '.join(_FORMATS)}; else as for weights.")
+    ] = None,
+    url: Url = LOCAL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a table of a result.
+
+    Example: l0 table job_01k... selection -o selection.csv
+    """
+    from service.terminal import calls
+
+    chosen = _format(output, format_, as_json=as_json)
+    with connected(url, api_key) as client:
+        content = calls.table(client, job, name, {"format": chosen})
+    _deliver(content, output, {"format": chosen}, as_json=as_json)
+
+
 def _format(output: Path | None, asked: str | None, *, as_json: bool) -> str:
     """Give the format that is asked for by name, by the file's suffix, or by --json."""
     if asked is not None and asked not in _FORMATS:
@@ -174,16 +198,19 @@ def _change_row(row: dict[str, Any]) -> tuple[object, ...]:
 def predict(
     job: JobId,
     matrix: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, metavar="MATRIX", help="Totals x units, of any other totals.")
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, metavar="FILE", help="Totals x units, of any other totals; or features."
+        ),
     ],
     checkpoint: Checkpoint = None,
     url: Url = LOCAL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give the calibrated totals of another matrix over the same units.
+    """Give the calibrated totals of another matrix over the same units, or a network's outputs for other features.
 
-    A line is a row of the matrix, in its order.
+    A line is a row of the file, in its order.
 
     Example: l0 predict job_01k... counties.npz
     """
@@ -194,7 +221,12 @@ def predict(
         values = calls.predictions(client, job, uploaded(client, matrix)["id"], checkpoint)
     if as_json:
         return screen.show_json({"values": values})
-    return screen.show_text("\n".join(map(repr, values)))
+    return screen.show_text("\n".join(map(_line, values)))
+
+
+def _line(value: Any) -> str:
+    """Give a number, or a row of them."""
+    return ",".join(map(repr, value)) if isinstance(value, list) else repr(value)
 
 
 @app.command(rich_help_panel=RESULTS)

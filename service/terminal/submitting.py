@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from l0core import screen
-from l0core.cli import AsJson, Assigned, Budget, NamesFile, given_hyperparameters
+from l0core.cli import (
+    CALIBRATION,
+    AsJson,
+    Assigned,
+    Budget,
+    Inputs,
+    KindName,
+    NamesFile,
+    check_fields,
+    given_fields,
+    given_hyperparameters,
+    known_kind,
+    sizes_of,
+)
 from service.terminal import ends
 from service.terminal.addresses import LOCAL
 from service.terminal.connection import ApiKey, Url, connected
@@ -22,6 +35,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 _RUN = "How it runs"
 _MOST_FINDINGS = 10
+_NO_PROBLEM = (
+    "give MATRIX and TARGETS, or --problem with the id of one that is there, or --kind and the fields of its problem, "
+    "each by -i FIELD=FILE"
+)
 _FORMATS = ".npz, .npy, .mtx, .parquet or .safetensors, also with .gz or .zst"
 MatrixFile = Annotated[
     Path | None, typer.Argument(exists=True, dir_okay=False, metavar="MATRIX", help=f"Targets x units: {_FORMATS}.")
@@ -53,6 +70,8 @@ def submit(
         str | None, typer.Option(metavar="ID", help="A problem that is there, in place of files.")
     ] = None,
     budget: Budget = None,
+    kind: KindName = CALIBRATION,
+    inputs: Inputs = None,
     parameter: Assigned = None,
     params: Annotated[
         Path | None,
@@ -89,19 +108,26 @@ def submit(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a problem and submit its calibration; prints the job's id.
+    """Send a problem and submit its calibration, or a job of another kind; prints the job's id.
 
     Example: l0 submit M.npz y.npy --weights d.npy --budget 400 --wait
 
     Example: l0 submit --problem prb_... -p epochs=1000 --tag area=MN
+
+    Example: l0 submit --kind sampling -i features=X.npz -p count=500
     """
     from service.terminal import calls
 
-    if (problem is None) != (matrix is not None and targets is not None) or (problem is not None and matrix):
-        ends.wrong_usage("give MATRIX and TARGETS, or --problem with the id of one that is there")
+    files = (matrix, targets, weights, names)
+    is_given = inputs is not None or (matrix is not None and targets is not None)
+    if (problem is None) != is_given or (problem is not None and any(files)):
+        ends.wrong_usage(_NO_PROBLEM)
     with connected(url, api_key) as client:
+        fields = given_fields(inputs, *files)
+        if problem is None:
+            check_fields(known_kind(kind), fields)
         given = _from_file(params) | given_hyperparameters(parameter, record_budget=budget)
-        calls.check_names(client, given)
+        calls.check_names(client, kind, given)
         asked = {
             "hyperparameters": given,
             "seed": seed,
@@ -114,10 +140,9 @@ def submit(
             "webhook_url": webhook_url,
             "resume_from": _resumed(resume_from),
         }
-        files = {"matrix": matrix, "targets": targets, "initial_weights": weights}
-        problem_id = problem or _registered(client, files, names)
+        problem_id = problem or _registered(client, kind, fields)
         said = {name: value for name, value in asked.items() if value is not None}
-        job = calls.submit(client, {"problem_id": problem_id, **said})
+        job = calls.submit(client, {"kind": kind, "problem_id": problem_id, **said})
         if wait:
             return _waited(client, job, as_json=as_json)
     return _submitted(job, as_json=as_json)
@@ -157,24 +182,31 @@ def upload(
     return screen.show_json(sent) if as_json else screen.show_text(sent["id"])
 
 
-def _registered(client: "Client", files: dict[str, Path | None], names: Path | None) -> str:
+def _registered(client: "Client", kind: str, fields: dict[str, Any]) -> str:
     """Send the files and give the id of the problem they make."""
-    from l0core.files import read_names
     from service.terminal import calls
 
-    fields: dict[str, Any] = {} if names is None else {"target_names": calls.names(client, read_names(names))}
-    there = {field: path for field, path in files.items() if path is not None}
-    for path in there.values():
-        calls.type_headers(path)  # a name that tells no format is refused before anything is sent
-    fields |= {field: {"upload_id": uploaded(client, path)["id"]} for field, path in there.items()}
-    problem = calls.problem(client, fields)
-    screen.note(f"problem {problem['id']}: {problem['n_targets']:,} targets x {problem['n_units']:,} units")
+    for value in fields.values():
+        if isinstance(value, Path):
+            calls.type_headers(value)  # a name that tells no format is refused before anything is sent
+    sent = {name: _sent(client, value) for name, value in fields.items()}
+    problem = calls.problem(client, {"kind": kind, **sent})
+    screen.note(f"problem {problem['id']}: {sizes_of(problem)}")
     for finding in problem["findings"][:_MOST_FINDINGS]:
         screen.note(f"{finding['severity']}: {screen.printable(finding['message'])}")
     more = len(problem["findings"]) - _MOST_FINDINGS
     if more > 0:
         screen.note(f"{more} more findings; `l0 check` lists them")
     return str(problem["id"])
+
+
+def _sent(client: "Client", value: Any) -> Any:
+    """Give a field as a body has it: a file is sent, and so is a long list of texts."""
+    from service.terminal import calls
+
+    if isinstance(value, Path):
+        return {"upload_id": uploaded(client, value)["id"]}
+    return calls.names(client, value) if isinstance(value, list) and value and isinstance(value[0], str) else value
 
 
 def uploaded(client: "Client", path: Path) -> dict[str, Any]:

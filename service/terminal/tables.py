@@ -100,11 +100,15 @@ def job_pairs(job: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _said(job: Mapping[str, Any]) -> dict[str, Any]:
     """Give the hyperparameters that are not as they are by default."""
+    from pydantic_core import to_jsonable_python
+
+    from l0core.declared import default_of
     from l0core.kinds import KINDS
 
     if job["kind"] not in KINDS:
         return dict(job["hyperparameters"])
-    usual = KINDS[job["kind"]].hyperparameters().model_dump(mode="json")
+    model = KINDS[job["kind"]].hyperparameters
+    usual = {name: to_jsonable_python(default_of(model, name)) for name in model.model_fields}
     return {name: value for name, value in job["hyperparameters"].items() if value != usual.get(name)}
 
 

@@ -8,9 +8,9 @@ import schemathesis
 import scipy.sparse as sp
 from pydantic import ValidationError
 
-from l0core.calibration.inputs import CalibrationInputs
+from l0core.kind import Example
+from l0core.kinds import KINDS
 
-_MATRIX = {"coo": {"shape": [2, 3], "row": [0, 0, 1], "col": [0, 1, 2], "data": [1.0, 2.0, 3.0]}}
 _EPOCHS = 20
 
 
@@ -39,29 +39,37 @@ def _upload(body: Any) -> Any:
 
 def _problem(body: Any) -> Any:
     """Let some of those that the schema allows be right: what is meant to be wrong stays so."""
-    if len(str(body)) % 2 or not _is_allowed(body):
+    example = None if len(str(body)) % 2 else _example_of(body)
+    if example is None:
         return body
-    right = {"kind": "calibration", "matrix": _MATRIX, "targets": [10.0, 20.0]}
+    right = {"kind": body["kind"], **example.problem}
     return right if len(str(body)) % 4 else {**body, **right}
 
 
-def _is_allowed(body: Any) -> bool:
-    if not isinstance(body, dict) or body.get("kind") != "calibration":
-        return False
+def _example_of(body: Any) -> Example | None:
+    """Give a right problem of the kind that is meant, where the body is one that its schema allows."""
+    meant = body.get("kind") if isinstance(body, dict) else None
+    kind = KINDS.get(meant) if isinstance(meant, str) else None
+    if kind is None:
+        return None
     try:
-        CalibrationInputs.model_validate({name: body[name] for name in body.keys() - {"kind", "tags"}})
+        kind.inputs.model_validate({name: body[name] for name in body.keys() - {"kind", "tags"}})
     except ValidationError:
-        return False
-    return True
+        return None
+    return kind.example
 
 
 def _job(body: Any) -> Any:
     """Let most of those that name their epochs end soon."""
     named = body.get("hyperparameters") if isinstance(body, dict) else None
-    epochs = named.get("epochs") if isinstance(named, dict) else None
-    if type(epochs) is int and 1 <= epochs <= 10_000_000 and len(str(body)) % 8:
-        return {**body, "hyperparameters": {**body["hyperparameters"], "epochs": _EPOCHS}}
-    return body
+    if not isinstance(named, dict) or not len(str(body)) % 8:
+        return body
+    return {**body, "hyperparameters": {name: _short(name, value) for name, value in named.items()}}
+
+
+def _short(name: str, value: Any) -> Any:
+    is_right = name.endswith("epochs") and type(value) is int and 1 <= value <= 1_000_000
+    return min(value, _EPOCHS) if is_right else value
 
 
 _CHANGES = {"POST /v1/uploads": _upload, "POST /v1/problems": _problem, "POST /v1/jobs": _job}

@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sqlalchemy import select, update
 
-from l0core.calibration.checkpoint import Identity
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.run import run
+from l0core.checkpoint import Identity
 from l0core.context import CheckpointPolicy, RunContext
 from l0core.kinds import KINDS
 from service.db.base import database_now

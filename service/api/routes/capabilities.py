@@ -7,9 +7,9 @@ from fastapi import APIRouter
 
 from l0core.kinds import KINDS
 from l0core.version import VERSION
+from service.api import record_formats, weight_formats
 from service.api.dependencies import TheSystem
 from service.api.routes.jobs import LONGEST_WAIT
-from service.api.weight_formats import FORMATS
 from service.jobs import workers
 from service.problems.content_types import UPLOAD_CONTENT_TYPES
 from service.settings import Settings
@@ -28,7 +28,8 @@ def get_capabilities(system: TheSystem) -> dict[str, Any]:
         "limits": _limits(system.settings),
         "formats": {
             "uploads": list(UPLOAD_CONTENT_TYPES),
-            "weights": {name: format_.media_type for name, format_ in FORMATS.items()},
+            "weights": {name: format_.media_type for name, format_ in weight_formats.FORMATS.items()},
+            "tables": {name: format_.media_type for name, format_ in record_formats.FORMATS.items()},
         },
         "versions": {
             "service": VERSION,

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from l0core.kinds import KINDS
+from service.api.questions import form_of
 from service.errors import NotFound
 
 router = APIRouter(prefix="/v1/methods", tags=["methods"])
@@ -22,11 +23,14 @@ def method_schema(kind: str) -> dict[str, Any]:
     if kind not in KINDS:
         raise NotFound(f"there is no kind '{kind[:64]}'; there are {', '.join(KINDS)}")
     found = KINDS[kind]
+    form = form_of(found)
     return {
         "kind": found.name,
         "summary": found.summary,
         "hyperparameters": found.hyperparameters.model_json_schema(),
         "inputs": found.inputs.model_json_schema(),
+        "question": None if form is None else form.model_json_schema(),
+        "tables": {name: dict(table.columns) for name, table in found.tables.items()},
         "metrics": list(found.curves),
         "artifacts": dict(found.artifacts),
     }

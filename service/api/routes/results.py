@@ -1,4 +1,4 @@
-"""What a calibration gives: weights, predictions, the fit of every target."""
+"""What a result gives: weights, predictions, the fit of every target."""
 
 from typing import Annotated, Any, cast
 
@@ -7,14 +7,17 @@ from sqlalchemy import ColumnElement
 from starlette.responses import Response
 
 from l0core.inputs import MatrixInput
+from l0core.kinds import KINDS
 from service.api.dependencies import Checkpoint, SucceededJob, Tenant, TheSystem, WeightedJob
 from service.api.negotiation import chosen, rendered_as
 from service.api.pagination import LARGEST_INTEGER, Cursor, Limit, bad_cursor, decode, page
+from service.api.questions import asked_of
 from service.api.rendering import etag_of, rendered
 from service.api.sound_json import SoundJsonRoute, refusal
 from service.api.weight_formats import FORMATS
+from service.errors import NotFound
 from service.jobs import results, traces
-from service.jobs.models import TargetRow
+from service.jobs.models import Job, TargetRow
 from service.jobs.values import WeightsFile
 from service.problems import intake
 from service.problems.requests import MatrixBody, PredictionBody
@@ -63,6 +66,8 @@ def get_predictions(
         with results.weights_file(system, job, checkpoint) as file:
             response.headers.update(_source(request, file))
             return results.partial_predictions(system, job, file)
+    if KINDS[job.kind].weights is None:
+        raise NotFound(f"a {job.kind} job predicts nothing by itself; POST it what to answer about")
     with system.database.reading() as session:
         rows = traces.predictions(session, job)
     return {"names": [name for name, _ in rows], "values": [value for _, value in rows]}
@@ -70,7 +75,7 @@ def get_predictions(
 
 @router.post("/{job_id}/predictions")
 def predict(
-    body: PredictionBody,
+    body: dict[str, Any],
     system: TheSystem,
     tenant: Tenant,
     request: Request,
@@ -78,14 +83,26 @@ def predict(
     job: WeightedJob,
     checkpoint: Checkpoint = None,
 ) -> dict[str, Any]:
-    """Give the calibrated totals of another matrix, or of another problem, over the same units."""
+    """Give what the result says about new data, asked as its kind is: of a weighting, totals over the same units."""
+    kind = KINDS[job.kind]
+    asked = asked_of(kind, body)
+    if kind.question is not None:
+        return results.answer(system, tenant, _with_result(job, checkpoint), kind.question, asked)
     with results.weights_file(system, job, checkpoint) as file:
         response.headers.update(_source(request, file))
-        if body.problem_id is not None:
-            return results.predictions_of_problem(system, tenant, body.problem_id, file)
-        return {
-            "values": intake.multiply(system, tenant, MatrixBody(matrix=cast("MatrixInput", body.matrix)), file.path)
-        }
+        return _totals(system, tenant, cast("PredictionBody", asked), file)
+
+
+def _with_result(job: Job, checkpoint: str | None) -> Job:
+    if checkpoint is not None:
+        raise NotFound(f"a {job.kind} job's checkpoints answer no questions; its result does, without checkpoint")
+    return job
+
+
+def _totals(system: TheSystem, tenant: str, asked: PredictionBody, file: WeightsFile) -> dict[str, Any]:
+    if asked.problem_id is not None:
+        return results.predictions_of_problem(system, tenant, asked.problem_id, file)
+    return {"values": intake.multiply(system, tenant, MatrixBody(matrix=cast("MatrixInput", asked.matrix)), file.path)}
 
 
 @router.get("/{job_id}/targets")

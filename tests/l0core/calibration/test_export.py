@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from l0core.calibration.export import MOST_PAST_CAP, MOST_TARGETS, run_config, safe_cell
+from l0core.artifacts import safe_cell
+from l0core.calibration.export import MOST_PAST_CAP, MOST_TARGETS, run_config
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.result import CalibrationResult

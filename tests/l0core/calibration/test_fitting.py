@@ -11,9 +11,9 @@ import torch
 from l0core.calibration import descent
 from l0core.calibration.descent import Descent, DeterministicGates, OpenGates
 from l0core.calibration.fitting import Schedule, Totals, descend
-from l0core.calibration.history import History
 from l0core.errors import Diverged, InvalidHyperparameter
 from l0core.hard_concrete import GateShape
+from l0core.history import History
 
 SHAPE, CPU = GateShape(beta=0.5), torch.device("cpu")
 MATRIX = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0], [4.0, 0.0, 1.0], [1.0, 1.0, 1.0]])

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from l0core.calibration.checkpoint import Identity
-from l0core.calibration.history import History
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.report import MOST_TARGETS, before_after_svg, report_html
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.run import run
+from l0core.checkpoint import Identity
 from l0core.context import RunContext
 from l0core.findings import Finding
+from l0core.history import History
 
 NAMES = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'&amp;</title></svg>", "unreachable")
 VOID = {"meta"}

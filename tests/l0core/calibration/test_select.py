@@ -23,11 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.integrate import quad_vec
 
+from l0core import checkpoint
 from l0core import hard_concrete as hc
 from l0core.arrays import FloatArray
-from l0core.calibration import checkpoint
-from l0core.calibration.checkpoint import Identity
-from l0core.calibration.history import History
 from l0core.calibration.kernels.torch_csr import threads_for
 from l0core.calibration.objective import Objective, prepare
 from l0core.calibration.options import CalibrationHyperparameters
@@ -35,8 +33,10 @@ from l0core.calibration.problem import CalibrationProblem
 from l0core.calibration.result import CalibrationResult
 from l0core.calibration.run import run
 from l0core.calibration.select import Selection, Selector
+from l0core.checkpoint import Identity
 from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
+from l0core.history import History
 from l0core.noise import epoch_key, logistic_by_number
 from tests.problems import arbitrary, conflicting, explosive, solved
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
+from l0core.kinds import KINDS
 from service.api.app import create_app
 from service.api.document import ROUTES
 from service.api.examples import EXAMPLES
@@ -73,11 +74,14 @@ def test_the_examples_are_taken(door: Door, finished: Finished) -> None:
             return {name: real(item) for name, item in value.items()}
         return there.get(value[:4], value) if isinstance(value, str) else value
 
-    inline = EXAMPLES["create_problem"]["inline"]["value"]
-    assert door.http.post("/v1/problems", json=inline).status_code in (200, 201)
-    for name, example in EXAMPLES["create_job"].items():
-        status = door.http.post("/v1/jobs", json=real(example["value"])).status_code
-        assert status == 202 or (name, status) == ("resumed", 409), name  # of a run without a checkpoint
+    for kind in KINDS:
+        reply = door.http.post("/v1/problems", json=EXAMPLES["create_problem"][kind]["value"])
+        assert reply.status_code in (200, 201), reply.text
+        there["prb_"] = reply.json()["id"]
+        assert door.http.post("/v1/jobs", json=real(EXAMPLES["create_job"][kind]["value"])).status_code == 202, kind
+    there["prb_"] = finished.problem_id
+    resumed = door.http.post("/v1/jobs", json=real(EXAMPLES["create_job"]["resumed"]["value"]))
+    assert resumed.status_code in (202, 409)  # it may be of a run without a checkpoint
     url = f"{finished.url}/predictions"
     assert door.http.post(url, json=real(EXAMPLES["predict"]["problem"]["value"])).status_code == 200
 

@@ -1,5 +1,6 @@
 """What the service says of itself is what it does."""
 
+from l0core.kinds import KINDS
 from l0core.version import VERSION
 from service.jobs import workers
 from service.jobs.values import WorkerIdentity
@@ -11,7 +12,7 @@ def test_limits_and_formats_are_those_in_force(inside: Door) -> None:
     settings = inside.system.settings
     assert said["limits"]["upload_bytes"] == settings.max_upload_bytes
     assert said["limits"]["targets"] == settings.max_targets
-    assert said["kinds"] == ["calibration"]
+    assert said["kinds"] == list(KINDS)
     assert (said["versions"]["service"], said["devices"]) == (VERSION, [])
     for media_type in said["formats"]["uploads"]:
         assert inside.http.post("/v1/uploads", content=b"x", headers={"Content-Type": media_type}).status_code == 201

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0core.calibration.markup import first_of, number, page, section, table
+from l0core.markup import first_of, number, page, section, table
 
 
 class _Text(HTMLParser):

@@ -9,11 +9,11 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from l0core.calibration import checkpoint
-from l0core.calibration.checkpoint import Identity
-from l0core.calibration.history import History
+from l0core import checkpoint
 from l0core.calibration.options import CalibrationHyperparameters
+from l0core.checkpoint import Identity
 from l0core.errors import CheckpointIncompatible
+from l0core.history import History
 
 OPTIONS = CalibrationHyperparameters(learning_rate=0.1 + 0.2, group_multipliers={"1": 1 / 3}).model_dump()
 IDENTITY = Identity(problem_sha256="ab" * 32, hyperparameters=OPTIONS, seed=2**63)

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from l0core.calibration.history import History
 from l0core.errors import CheckpointIncompatible
+from l0core.history import History
 from l0core.version import VERSION
 
 _OS_ERROR = re.compile(r"os error (\d+)")

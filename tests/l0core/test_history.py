@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0core.calibration.history import SNAPSHOTS, History, log_distance, snapshot_distance
+from l0core.history import SNAPSHOTS, History, log_distance, snapshot_distance
 
 epochs_ = st.integers(1, 10_000_000)
 
