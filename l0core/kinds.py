@@ -1,6 +1,6 @@
 """The list of kinds of job. A new kind is a folder with a KIND and its line here."""
 
-from l0core import calibration
+from l0core import calibration, sampling
 from l0core.kind import Kind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (calibration.KIND,)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (calibration.KIND, sampling.KIND)}
