@@ -77,7 +77,7 @@ def test_a_price_keeps_fewer_parameters_the_higher_it_is() -> None:
 
 
 def test_a_pruned_network_still_tells_the_classes_apart() -> None:
-    result = pruned(two_classes(), options(target_sparsity=0.7, epochs=60, finetune_epochs=30))
+    result = pruned(two_classes(), options(target_sparsity=0.7, epochs=40, finetune_epochs=20))
     accuracy = result.summary["accuracy"]
     assert accuracy["compact"]["holdout"] >= accuracy["dense"]["holdout"] - 0.06  # one row of 18
     assert accuracy["compact"]["training"] > 0.9
@@ -85,7 +85,7 @@ def test_a_pruned_network_still_tells_the_classes_apart() -> None:
 
 def test_a_regression_far_from_zero_is_learned_in_its_own_unit() -> None:
     problem = a_line()
-    result = pruned(problem, options(epochs=60, finetune_epochs=30))
+    result = pruned(problem, options(epochs=40, finetune_epochs=20))
     assert result.summary["r2"]["compact"]["holdout"] > 0.9
     outputs = forward(result.compact.plan, result.compact.weights, problem.features.astype(np.float32))[:, 0]
     rmse = np.sqrt(np.mean((outputs - problem.outcome) ** 2))
@@ -283,9 +283,9 @@ def test_stages_and_every_declared_curve_are_told() -> None:
 
 def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     x = rows() * 1e14
-    problem = PruningProblem.build(x, x[:, 0], task="regression", network=mlp(40, 40, 1))
+    problem = PruningProblem.build(x, x[:, 0], task="regression", network=mlp(40, 40, 40, 40, 1))
     with pytest.raises(Diverged, match="lower learning_rate"):
-        pruned(problem, options(learning_rate=1.0, epochs=40), checkpoints=CheckpointPolicy(folder=tmp_path))
+        pruned(problem, options(learning_rate=1.0), checkpoints=CheckpointPolicy(folder=tmp_path))
 
 
 @pytest.mark.parametrize(
