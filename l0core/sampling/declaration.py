@@ -1,9 +1,11 @@
 """What the sampling kind declares of itself to API, terminal, worker and pages."""
 
-from l0core.kind import Kind, Table
+from l0core.kind import Example, Kind, Table
 from l0core.sampling.inputs import SamplingInputs
 from l0core.sampling.options import SamplingHyperparameters
 
+_ROWS, _COLUMNS = [0, 1, 2, 3, 4, 5, 6, 7] * 2, [0] * 8 + [1] * 8
+_VALUES = [2.0, 1.0, 3.0, 2.0, 4.0, 1.0, 2.0, 5.0, 20.0, 11.0, 35.0, 18.0, 39.0, 9.0, 22.0, 51.0]
 KIND = Kind(
     name="sampling",
     summary="Exactly so many units that stand for the whole of a data set, or so many columns that explain an outcome.",
@@ -50,4 +52,14 @@ KIND = Kind(
             },
         )
     },
+    example=Example(
+        summary="Eight households of two columns, of which four stand for all",
+        problem={
+            "features": {"coo": {"shape": [8, 2], "row": _ROWS, "col": _COLUMNS, "data": _VALUES}},
+            "column_names": ["people", "income"],
+            "initial_weights": [1.5, 2.0, 4.0, 1.0, 1.0, 3.0, 2.0, 1.0],
+        },
+        hyperparameters={"count": 4, "epochs": 200},
+        question={"matrix": {"coo": {"shape": [1, 8], "row": [0] * 8, "col": list(range(8)), "data": [1.0] * 8}}},
+    ),
 )

@@ -109,4 +109,31 @@ def _pruning() -> Sample:
     )
 
 
-SAMPLES = {"calibration": _calibration(), "pruning": _pruning()}
+def _sampling() -> Sample:
+    rng = np.random.default_rng(0)
+    features = _coo(rng.exponential(size=(60, 4)))
+    return Sample(
+        problem={"features": features, "initial_weights": rng.uniform(1.0, 9.0, 60).tolist()},
+        run={"mode": "hybrid", "count": 12, "random_fraction": 0.25, "epochs": 3000, "comparisons": 2},
+        every_epochs=200,
+        endless={"epochs": 10_000_000},
+        continued={"epochs": 40, "learning_rate": 0.05},
+        exact=("selection.npy", "sampling_weights.npy", "horvitz_thompson_weights.npy"),
+        bad_problems=(
+            Refused(changed={"initial_weights": [1.0]}, pointer="/initial_weights"),
+            Refused(changed={"features": {"coo": {**features["coo"], "col": [9] * 240}}}, pointer="/features"),
+            Refused(changed={"targets": [1.0, 2.0, 3.0, "four"]}, pointer="/targets/3"),
+        ),
+        bad_hyperparameters=(
+            Refused(changed={"count": 0}, pointer="/hyperparameters/count"),
+            Refused(changed={"counts": 5}, pointer="/hyperparameters/counts"),
+            Refused(changed={"mode": "all"}, pointer="/hyperparameters/mode"),
+        ),
+        failing={"count": 61},
+        code="infeasible_budget",
+        question={"matrix": {"coo": {"shape": [1, 60], "row": [0], "col": [59], "data": [2.0]}}},
+        table={"selection": 12},
+    )
+
+
+SAMPLES = {"calibration": _calibration(), "pruning": _pruning(), "sampling": _sampling()}
