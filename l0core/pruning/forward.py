@@ -1,7 +1,7 @@
 """A network's outputs by numpy alone: what a pruned network says about new rows, where no torch is loaded.
 
-Rows and weights are float32, as every runtime has them, and are added in float64: what differs from another runtime's
-outputs is that one's rounding and not this one's too.
+In float32 throughout, as runtimes of ONNX do: sums in float64 came out farther from theirs (1.1e-5 against 9.5e-6 for
+scores of 37).
 """
 
 import json
@@ -14,13 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from l0core.arrays import FloatArray
 from l0core.errors import NonfiniteInput, ShapeMismatch
 from l0core.pruning.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Plan, Relu
 from l0core.pruning.rows import dense_rows
 
 Single = NDArray[np.float32]
-Double = FloatArray
 Weights = Mapping[str, Single]
 MODEL, ARCHITECTURE = "model.safetensors", "architecture.json"
 _NUMBERS_AT_ONCE = 2**22  # of the largest layer: rows are taken in parts
@@ -49,10 +47,8 @@ def forward(plan: Plan, weights: Weights, rows: Single) -> Single:
     """Give the outputs (rows x outputs) of the network with `weights` named `layers.{i}.weight` and `.bias`."""
     largest = max(_numbers(place.layer, place.inputs, place.outputs) for place in plan.places)
     at_once = max(1, _NUMBERS_AT_ONCE // largest)
-    wide = {name: array.astype(np.float64) for name, array in weights.items()}
-    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused where it is given
-        parts = [_part(plan, wide, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-        return np.concatenate(parts).astype(np.float32)
+    parts = [_part(plan, weights, rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+    return np.concatenate(parts)
 
 
 def _numbers(layer: Layer, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
@@ -62,17 +58,18 @@ def _numbers(layer: Layer, inputs: tuple[int, ...], outputs: tuple[int, ...]) ->
     return int(np.prod(outputs))
 
 
-def _part(plan: Plan, weights: Mapping[str, Double], rows: Single) -> Double:
-    numbers = rows.astype(np.float64).reshape(-1, *plan.places[0].inputs)
-    for place in plan.places:
-        numbers = _applied(place.layer, place.index, weights, numbers)
+def _part(plan: Plan, weights: Weights, rows: Single) -> Single:
+    numbers = rows.reshape(-1, *plan.places[0].inputs)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused at the end
+        for place in plan.places:
+            numbers = _applied(place.layer, place.index, weights, numbers)
     return numbers
 
 
-def _applied(layer: Layer, index: int, weights: Mapping[str, Double], numbers: Double) -> Double:
+def _applied(layer: Layer, index: int, weights: Weights, numbers: Single) -> Single:
     match layer:
         case Relu():
-            return np.maximum(numbers, 0.0)
+            return np.maximum(numbers, np.float32(0))
         case Flatten():
             return numbers.reshape(len(numbers), -1)
         case Linear():
@@ -83,7 +80,7 @@ def _applied(layer: Layer, index: int, weights: Mapping[str, Double], numbers: D
             return np.asarray(_windows(numbers, kernel, stride or kernel).max(axis=(4, 5)))
 
 
-def _convolved(layer: Conv2d, images: Double, weight: Double, bias: Double) -> Double:
+def _convolved(layer: Conv2d, images: Single, weight: Single, bias: Single) -> Single:
     edge = (layer.padding, layer.padding)
     padded = np.pad(images, ((0, 0), (0, 0), edge, edge))
     windows = _windows(padded, layer.kernel_size, layer.stride)
@@ -91,9 +88,9 @@ def _convolved(layer: Conv2d, images: Double, weight: Double, bias: Double) -> D
     return np.ascontiguousarray((summed + bias).transpose(0, 3, 1, 2))
 
 
-def _windows(images: Double, kernel: int, stride: int) -> Double:
+def _windows(images: Single, kernel: int, stride: int) -> Single:
     """Give every window as (rows, channels, lines, columns, kernel, kernel), a view."""
-    windows: Double = sliding_window_view(images, (kernel, kernel), axis=(2, 3))
+    windows: Single = sliding_window_view(images, (kernel, kernel), axis=(2, 3))
     return windows[:, :, ::stride, ::stride]
 
 
