@@ -34,8 +34,9 @@ def bounds(field: dict[str, Any]) -> str:
 
 
 def default_of(model: type[BaseModel], name: str) -> Any:
-    """Give the default of a field."""
-    return model.model_fields[name].get_default(call_default_factory=True)
+    """Give the default of a field; None for one that must be given."""
+    field = model.model_fields[name]
+    return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _unless_absent(field: dict[str, Any]) -> dict[str, Any]:
