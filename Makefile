@@ -62,6 +62,7 @@ bench-full: $(BENCH_STAMP) ## the long rows: 50 and 190 million nonzeros, l0-pyt
 quality: $(BENCH_STAMP) ## how good the calibrations are, beside l0-python and baselines; the frontier of Minnesota
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/frontier.py
+	$(BIN)/python benchmarks/sampling.py
 
 load: $(STAMP) ## the API under load: rate against latency with 10,000 jobs, long curves, lists; on both databases
 	$(BIN)/python -m benchmarks.load

@@ -1,6 +1,8 @@
 """What a sample is held against: random and stratified random draws of the same size, reweighted by the same refit.
 
-Every draw gets the weights that the refit gives it towards the same totals: what remains is the choice of units.
+Every draw gets the weights that the refit gives it towards the totals of the columns in the fit (and of their squares,
+with two moments) and the number of units. Coverage is part of how a sample is made, and no part of what it is held
+against; `benchmarks/sampling.py` measures the draws with it too.
 """
 
 from collections.abc import Callable, Iterable

@@ -6,14 +6,18 @@ kernel machines, NIPS 2007). A sample that has their means has about the distrib
 in whatever depends on them smoothly: its distance is the kernel's (maximum mean discrepancy; Gretton et al. 2012).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from l0core.arrays import FloatArray
 
 _WIDTH = 1.0  # of the kernel, in units of the typical distance of two units
 _SHARE = 5  # one function for so many units that are chosen, when not told otherwise
 _MOST = 100
+_MOST_COLUMNS = 500  # that a unit is ranked in
 _CLASSES = 10  # of design weights
 _MOST_NUMBERS = 100_000_000  # units times functions: 800 MB
 
@@ -28,29 +32,39 @@ def functions_for(count: int, n_units: int) -> int:
 
 
 def coverage(columns: sp.csc_array, weights: FloatArray, functions: int, rng: np.random.Generator) -> FloatArray:
-    """Give `functions` (rounded up to pairs) rows over the units, each from 0 to 2; none where no column varies.
+    """Give `functions` rows over the units, each from 0 to 2; none where no column varies.
 
-    `weights` are the design weights, which the ranks count in.
+    `weights` are the design weights, which the ranks count in. Of more than 500 columns that many are taken, by chance.
+    Cost: half the functions times units times columns; memory: the rows, twice.
     """
-    ranks = centred_ranks(columns, weights)
     pairs = -(-functions // 2)
-    if not ranks.shape[1] or not pairs:
+    angles, used = np.zeros((pairs, columns.shape[0])), 0
+    for ranks in centred_ranks(columns[:, _some(columns.shape[1], rng)], weights):
+        angles += rng.normal(size=(pairs, 1)) * ranks
+        used += 1
+    if not used:
         return np.zeros((0, columns.shape[0]))
-    spread = _WIDTH * np.sqrt(2 * ranks.shape[1])
-    angles = np.asarray(rng.normal(size=(pairs, ranks.shape[1])) / spread @ ranks.T)
+    angles /= _WIDTH * np.sqrt(2 * used)
     return np.concatenate([1 + np.cos(angles), 1 + np.sin(angles)])[:functions]
 
 
-def centred_ranks(columns: sp.csc_array, weights: FloatArray) -> FloatArray:
+def centred_ranks(columns: sp.csc_array, weights: FloatArray) -> Iterator[FloatArray]:
     """Give each column that varies as weighted ranks of mean 0 and variance 1, ties sharing theirs.
 
-    >>> centred_ranks(sp.csc_array([[5.0, 1.0], [9.0, 1.0]]), np.ones(2)).tolist()
-    [[-1.0], [1.0]]
+    >>> [ranks.tolist() for ranks in centred_ranks(sp.csc_array([[5.0, 1.0], [9.0, 1.0]]), np.ones(2))]
+    [[-1.0, 1.0]]
     """
     share = weights / weights.sum()
-    ranked = (_ranks(columns[:, [i]].toarray()[:, 0], share) for i in range(columns.shape[1]))
-    found = [column for column in ranked if column is not None]
-    return np.stack(found, axis=1) if found else np.zeros((columns.shape[0], 0))
+    for i in range(columns.shape[1]):
+        ranks = _ranks(columns[:, [i]].toarray()[:, 0], share)
+        if ranks is not None:
+            yield ranks
+
+
+def _some(columns: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    return (
+        np.arange(columns) if columns <= _MOST_COLUMNS else np.sort(rng.choice(columns, _MOST_COLUMNS, replace=False))
+    )
 
 
 def _ranks(values: FloatArray, share: FloatArray) -> FloatArray | None:

@@ -23,6 +23,7 @@ _SETTLED = 1e-12  # of the loss: a step that lowers it by less is the last
 _HALVINGS = 30
 _RIDGE = 1e-8  # on standardised columns, beside a mean loss
 _MOST_CLASSES = 20  # their second derivatives are (classes x columns) squared
+_LARGEST = 1e75  # an outcome whose squares can be summed
 _SURE = 1e-10  # what a probability is kept away from 0 by where its logarithm is taken
 
 
@@ -112,6 +113,12 @@ class Numbers:
         if seen.min() == seen.max():
             raise InvalidInput(
                 f"outcome is {seen[0]:g} for every unit of positive weight; there is nothing to explain",
+                pointer="/outcome",
+            )
+        largest = values[np.argmax(np.abs(values))]
+        if abs(largest) > _LARGEST:
+            raise InvalidInput(
+                f"outcome holds {largest:g}, whose square is too large to be summed: divide it by a constant",
                 pointer="/outcome",
             )
         return cls(values=values, weights=weights)

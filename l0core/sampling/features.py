@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from l0core.arrays import FloatArray
 from l0core.calibration.continuing import doubts
 from l0core.checkpoint import Identity
 from l0core.context import EpochReport, RunContext, StageReport, Stopped
-from l0core.errors import CheckpointIncompatible, InfeasibleBudget, InvalidHyperparameter
+from l0core.errors import CheckpointIncompatible, InfeasibleBudget, InvalidHyperparameter, InvalidInput
 from l0core.history import History
 from l0core.sampling.explaining import outcome_of
 from l0core.sampling.options import SamplingHyperparameters
@@ -26,6 +27,7 @@ from l0core.sampling.streams import Stream, stream
 from l0core.sampling.subset import Search
 
 _MOST_NUMBERS = 2**28  # of a dense array of the chosen columns, or of all exchanges: 2 GiB
+_LARGEST_SQUARE = 1e150  # times as large a weight it is still a number
 _CHOSEN = "chosen"
 
 
@@ -76,10 +78,25 @@ def _search(problem: SamplingProblem, options: SamplingHyperparameters) -> Searc
     return Search(
         outcome=outcome,
         features=problem.features,
-        squares=problem.features**2,
+        squares=_squares(problem),
         open_=~problem.holdout,
         count=options.count,
     )
+
+
+def _squares(problem: SamplingProblem) -> sp.csr_array:
+    """Give the squares of the columns; raises where they are beyond float64."""
+    with np.errstate(over="ignore"):
+        squares = sp.csr_array(problem.features**2)
+    bad = np.flatnonzero(~np.isfinite(squares.data) | (squares.data > _LARGEST_SQUARE))
+    if bad.size:
+        column = int(problem.features.indices[bad[0]])
+        raise InvalidInput(
+            f"column '{problem.names[column]}' holds {problem.features.data[bad[0]]:g}, whose square is too large to "
+            "be summed: divide the column by a constant",
+            pointer="/features",
+        )
+    return squares
 
 
 @dataclass(kw_only=True)

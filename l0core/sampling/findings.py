@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from l0core.findings import Finding
 
 if TYPE_CHECKING:
@@ -35,16 +37,14 @@ def _zero_design_weights(problem: SamplingProblem) -> Iterator[Finding]:
 
 def _constant_columns(problem: SamplingProblem) -> Iterator[Finding]:
     """Name columns in which all units are alike: nothing tells one unit from another there."""
-    columns, n = problem.features.tocsc(), problem.n_units
-    for i in range(problem.n_columns):
-        held = columns.data[columns.indptr[i] : columns.indptr[i + 1]]
-        if not held.size or (held.size == n and (held == held[0]).all()):
-            value = float(held[0]) if held.size else 0.0
-            yield Finding(
-                code="constant_column",
-                severity="info",
-                target=problem.names[i],
-                index=i,
-                message=f"column '{problem.names[i]}' is {value:g} for every unit: it tells none from another",
-                value=value,
-            )
+    columns = problem.features.tocsc()
+    least, most = (np.asarray(end(axis=0).toarray()).reshape(-1) for end in (columns.min, columns.max))
+    for i in np.flatnonzero(least == most):
+        yield Finding(
+            code="constant_column",
+            severity="info",
+            target=problem.names[i],
+            index=int(i),
+            message=f"column '{problem.names[i]}' is {least[i]:g} for every unit: it tells none from another",
+            value=float(least[i]),
+        )

@@ -65,7 +65,7 @@ class SamplingHyperparameters(BaseModel):
         ge=0,
         le=1_000,
         description="How many random and how many stratified draws of the same size, reweighted alike, the result is "
-        "held against (with mode `features` random columns); 0: none. Each costs a refit.",
+        "held against (with mode `features` random columns); 0: none. Each costs a refit without coverage.",
     )
 
     @model_validator(mode="after")

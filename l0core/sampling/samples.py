@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from l0core.calibration.doubts import doubts
 from l0core.calibration.objective import Objective
 from l0core.calibration.options import CalibrationHyperparameters
@@ -17,7 +19,7 @@ from l0core.sampling.comparing import Comparison, compared
 from l0core.sampling.options import SamplingHyperparameters
 from l0core.sampling.problem import SamplingProblem
 from l0core.sampling.result import SampleResult, last_checkpoint
-from l0core.sampling.rows import as_calibration
+from l0core.sampling.rows import PRICE_OF_UNEVENNESS, as_calibration, totals_first
 from l0core.sampling.selection import Fit, Selected, select
 from l0core.sampling.streams import Stream, stream
 
@@ -51,14 +53,9 @@ def choose_samples(
 def held_against(
     problem: SamplingProblem, options: SamplingHyperparameters, context: RunContext
 ) -> tuple[Comparison, ...]:
-    """Give what a sample of `problem` under `options` is held against, without choosing one."""
+    """Give random and stratified draws reweighted to the totals that `options` say, those of coverage among them."""
     calibration = as_calibration(problem, options, stream(context.seed, Stream.COVERAGE))
-    return _compared(problem, Fit.of(calibration, options.count), options, context)
-
-
-def _compared(
-    problem: SamplingProblem, fit: Fit, options: SamplingHyperparameters, context: RunContext
-) -> tuple[Comparison, ...]:
+    fit = Fit.of(calibration, options.count)
     return compared(problem, fit, options, stream(context.seed, Stream.COMPARISONS), context)
 
 
@@ -104,12 +101,12 @@ def _sample(work: _Work, selected: Selected) -> Sample:
 
 def _weighed(work: _Work, sample: Sample, selected: Selected) -> SampleResult | Stopped:
     context, design = work.context, work.problem.design_weights
-    fit = Fit.of(work.calibration, work.options.count)
-    weights = selected.weights
-    if work.options.n_random:
-        weights = fit.weights(sample.units, sample.expanded(design), stop=context.should_stop)
+    towards = totals_first(work.calibration, work.problem, work.options)
+    fit = Fit.of(towards, work.options.count, evenness=PRICE_OF_UNEVENNESS)
+    start = np.where(sample.random, sample.expanded(design), selected.weights[sample.units])
+    weights = fit.weights(sample.units, start, stop=context.should_stop)
     context.report(StageReport(stage="evaluating"))
-    comparisons = _compared(work.problem, fit, work.options, context)
+    comparisons = held_against(work.problem, work.options.model_copy(update={"coverage": 0}), context)
     if context.should_stop():
         return Stopped(epoch=_last_epoch(selected.history))
     return SampleResult(

@@ -37,9 +37,10 @@ class Fit:
     objective: Objective
 
     @classmethod
-    def of(cls, problem: CalibrationProblem, count: int) -> "Fit":
-        """Prepare the refit of samples of `count` units."""
-        return cls(objective=prepare(problem, _budget(count)))
+    def of(cls, problem: CalibrationProblem, count: int, *, evenness: float = 0.0) -> "Fit":
+        """Prepare the refit of samples of `count` units; `evenness` is the price of 1 / effective sample size."""
+        price = evenness / float(problem.design_weights.sum()) ** 2
+        return cls(objective=prepare(problem, _budget(count).model_copy(update={"lambda_l2": price})))
 
     @property
     def candidates(self) -> NDArray[np.intp]:
@@ -61,7 +62,11 @@ class Fit:
         """Give the same from weights of the candidates to weights of the candidates."""
         objective, kept = self.objective, np.flatnonzero(chosen > 0)
         frozen = RefitProblem(
-            matrix=objective.columns(kept), goal=objective.goal, bounds=objective.bounds.of(kept), omega=objective.omega
+            matrix=objective.columns(kept),
+            goal=objective.goal,
+            bounds=objective.bounds.of(kept),
+            omega=objective.omega,
+            ridge=None if objective.ridge is None else objective.ridge[kept],
         )
         found = np.zeros_like(chosen)
         found[kept] = refit(frozen, chosen[kept], stop=stop)

@@ -19,8 +19,7 @@ from tests.l0core.sampling.made import explained, options, planted
 
 def small(seed: int = 0, **inputs: Any) -> SamplingProblem:
     problem, _ = planted(seed, n_units=80, n_columns=9, n_true=3)
-    given = {"outcome": problem.outcome} | inputs
-    return SamplingProblem.build(problem.features, **given)
+    return SamplingProblem.build(**{"features": problem.features, "outcome": problem.outcome} | inputs)
 
 
 def classes(n_classes: int, *, n_units: int = 300, seed: int = 0) -> SamplingProblem:
@@ -37,7 +36,7 @@ def test_of_few_columns_the_best_are_found(seed: int, count: int) -> None:
     """Against every subset there is."""
     problem = small(seed)
     result = explained(problem, count=count)
-    columns, outcome = problem.features.toarray(), problem.outcome
+    columns, outcome = problem.features.toarray(), np.asarray(problem.outcome)
     losses = {
         subset: np.linalg.lstsq(np.c_[np.ones(80), columns[:, subset]], outcome)[1][0] / 80
         for subset in combinations(range(9), count)
@@ -139,6 +138,8 @@ def test_a_column_held_out_is_never_chosen() -> None:
         ({"outcome": np.ones(80)}, {"task": "classification"}, InvalidInput, "/outcome", "1 classes"),
         ({"outcome": np.arange(80)}, {"task": "classification"}, InvalidInput, "/outcome", "80 in all"),
         ({"outcome": np.full(80, 0.5)}, {"task": "classification"}, InvalidInput, "/outcome/0", "whole number"),
+        ({"outcome": np.arange(80) * 1e80}, {}, InvalidInput, "/outcome", "too large to be summed"),
+        ({"features": np.eye(80, 9) * 1e80}, {}, InvalidInput, "/features", "divide the column"),
         ({}, {"count": 10}, InfeasibleBudget, "/hyperparameters/count", "9 columns may be chosen"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0core.context import CheckpointPolicy, EpochReport, FindingReport, Report, RunContext, StageReport, Stopped
-from l0core.errors import CheckpointIncompatible, InfeasibleBudget
+from l0core.errors import CheckpointIncompatible, InfeasibleBudget, InvalidHyperparameter
 from l0core.sampling.chances import chances
 from l0core.sampling.declaration import KIND
 from l0core.sampling.problem import SamplingProblem
@@ -20,7 +20,7 @@ from tests.l0core.sampling.made import explained, minnesota, of_units, options, 
 MODES = ["samples", "hybrid"]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(
     seed=st.integers(0, 2**31),
     share=st.floats(0, 1),
@@ -37,7 +37,7 @@ def test_exactly_so_many_units_are_chosen(
     weights[:3] = 1.0
     problem = of_units(n_units=30, seed=seed, initial_weights=weights)
     count = 2 + round(share * (int((weights > 0).sum()) - 2))
-    result = sampled(problem, mode=mode, count=count, epochs=10, moments=moments, lambda_l0=lambda_l0)
+    result = sampled(problem, mode=mode, count=count, epochs=5, moments=moments, lambda_l0=lambda_l0)
     assert np.count_nonzero(result.weights) == result.selection.size == result.summary["n_active"] == count
     assert (result.weights >= 0).all()
     assert not result.weights[weights == 0].any()
@@ -62,12 +62,19 @@ def sampled_rows(moments: int) -> list[dict[str, Any]]:
     return list(sampled(of_units(), count=60, moments=moments, coverage=0).column_rows())
 
 
+def test_squares_beyond_a_number_are_refused_by_the_column_s_name() -> None:
+    columns = np.c_[np.arange(10.0), np.arange(10.0) * 1e160]
+    problem = SamplingProblem.build(columns, column_names=["fine", "huge"])
+    with pytest.raises(InvalidHyperparameter, match="column 'huge'"):
+        sampled(problem, count=5, moments=2)
+
+
 def test_given_totals_are_met_instead_of_those_of_the_whole() -> None:
     bare = of_units()
     problem = of_units(targets=bare.whole * 1.2)
     result = sampled(problem, count=80)
     estimates = result.fit.estimates[:-1]
-    np.testing.assert_allclose(estimates, 1.2 * bare.whole[:-1], rtol=1e-5)
+    np.testing.assert_allclose(estimates, 1.2 * bare.whole[:-1], rtol=2e-3)  # the number of units stays
 
 
 def test_given_totals_out_of_reach_are_found() -> None:
@@ -122,9 +129,9 @@ def test_the_same_seed_gives_the_same_bits(mode: str) -> None:
 
 def test_the_global_generators_are_left_alone() -> None:
     np.random.seed(5)
-    before = np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
     sampled(of_units(), mode="hybrid", count=40, comparisons=1)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index,union-attr]
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -209,11 +216,10 @@ def test_coverage_makes_what_is_left_out_come_nearer() -> None:
     assert left_out[12] < left_out[0]
 
 
-@pytest.mark.parametrize("family", ["people", "eitc"])
-def test_minnesota_is_represented_better_than_by_stratified_draws(family: str) -> None:
-    """A family of totals left out; the whole of it is in benchmarks/sampling.py."""
+def test_minnesota_is_represented_better_than_by_stratified_draws() -> None:
+    """The totals of people left out, of which the others say least; the whole of it is in benchmarks/sampling.py."""
     problem, families = minnesota()
-    without = replace(problem, holdout=np.array(families) == family)
+    without = replace(problem, holdout=np.array(families) == "people")
     result = sampled(without, count=500, epochs=300, comparisons=5)
     assert result.summary["n_active"] == 500
     assert result.summary["comparisons"]["stratified"]["error_over_median"] < 1
