@@ -66,8 +66,10 @@ class InfeasibleBudget(L0Error):
 
     code = "infeasible_budget"
 
-    def __init__(self, message: str, *, budget: int, available: int) -> None:
-        super().__init__(message, pointer="/hyperparameters/record_budget")
+    def __init__(
+        self, message: str, *, budget: int, available: int, pointer: str = "/hyperparameters/record_budget"
+    ) -> None:
+        super().__init__(message, pointer=pointer)
         self.budget = budget
         self.available = available
 

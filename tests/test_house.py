@@ -273,6 +273,18 @@ PROGRAMS = {
         "assert (result.weights / design).max() <= 20 * (1 + 1e-12)\n"
         "assert result.summary['max_abs_relative_error'] < 1e-6",
     ),
+    "sampling.md, units": (
+        "sampling.md",
+        0,
+        "assert result.summary['n_active'] == 200 and result.summary['n_random'] == 50\n"
+        "assert abs(result.weights.sum() / design.sum() - 1) < 1e-6\n"
+        "assert set(result.selection['type'].tolist()) == {'l0', 'random'}",
+    ),
+    "sampling.md, columns": (
+        "sampling.md",
+        1,
+        "assert result.selection['index'].tolist() == [3, 17, 60] and len(result.explained.intercepts) == 1",
+    ),
     "webhooks.md, a receiver": ("webhooks.md", 0, _WEBHOOKS_ARE_TOLD_APART),
 }
 

@@ -109,4 +109,30 @@ def _pruning() -> Sample:
     )
 
 
-SAMPLES = {"calibration": _calibration(), "pruning": _pruning()}
+def _sampling() -> Sample:
+    draw = np.random.default_rng(2)
+    features = _coo(draw.random((80, 4)) * (draw.random((80, 4)) < 0.7))
+    return Sample(
+        problem={"features": features, "initial_weights": draw.uniform(1, 3, 80).tolist()},
+        run={"mode": "hybrid", "count": 20, "random_fraction": 0.25, "epochs": 3000, "comparisons": 1},
+        every_epochs=200,
+        endless={"epochs": 10_000_000},
+        continued={"epochs": 40, "learning_rate": 0.05},
+        exact=("sampling_weights.npy", "selection.npy"),
+        bad_problems=(
+            Refused(changed={"initial_weights": [1.0]}, pointer="/initial_weights"),
+            Refused(changed={"targets": [1.0, 2.0, "three"]}, pointer="/targets/2"),
+            Refused(changed={"features": [[1.0]]}, pointer="/features"),
+        ),
+        bad_hyperparameters=(
+            Refused(changed={"count": None}, pointer="/hyperparameters/count"),
+            Refused(changed={"counts": 5}, pointer="/hyperparameters/counts"),
+            Refused(changed={"random_fraction": 1.5}, pointer="/hyperparameters/random_fraction"),
+        ),
+        failing={"count": 81},
+        code="infeasible_budget",
+        question={"matrix": {"coo": {"shape": [1, 80], "row": [0], "col": [79], "data": [2.0]}}},
+    )
+
+
+SAMPLES = {"calibration": _calibration(), "pruning": _pruning(), "sampling": _sampling()}

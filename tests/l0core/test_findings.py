@@ -51,6 +51,7 @@ def test_a_number_is_shown_so_that_it_can_be_read(number: float, text: str) -> N
 
 def test_the_page_names_every_code_there_is_and_no_other() -> None:
     code = re.compile(r'(?:code=|_warning\(\s*|_finding\(problem, pair, |CODE = )"([a-z_]+)"')
-    sources = [*(ROOT / "l0core" / "calibration").glob("*.py"), ROOT / "l0core/matrices.py", ROOT / "worker/child.py"]
+    kinds = [file for kind in ("calibration", "sampling") for file in (ROOT / "l0core" / kind).glob("*.py")]
+    sources = [*kinds, ROOT / "l0core/matrices.py", ROOT / "worker/child.py"]
     known = {found for path in sources for found in code.findall(path.read_text(encoding="utf-8"))}
     assert set(re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)) == known
