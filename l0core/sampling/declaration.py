@@ -4,8 +4,6 @@ from l0core.kind import Example, Kind, Table
 from l0core.sampling.inputs import SamplingInputs
 from l0core.sampling.options import SamplingHyperparameters
 
-_ROWS, _COLUMNS = [0, 1, 2, 3, 4, 5, 6, 7] * 2, [0] * 8 + [1] * 8
-_VALUES = [2.0, 1.0, 3.0, 2.0, 4.0, 1.0, 2.0, 5.0, 20.0, 11.0, 35.0, 18.0, 39.0, 9.0, 22.0, 51.0]
 KIND = Kind(
     name="sampling",
     summary="Exactly so many units that stand for the whole of a data set, or so many columns that explain an outcome.",
@@ -53,13 +51,19 @@ KIND = Kind(
         )
     },
     example=Example(
-        summary="Eight households of two columns, of which four stand for all",
+        summary="Four of six units that stand for all: their weighted totals of two columns are those of the whole",
         problem={
-            "features": {"coo": {"shape": [8, 2], "row": _ROWS, "col": _COLUMNS, "data": _VALUES}},
-            "column_names": ["people", "income"],
-            "initial_weights": [1.5, 2.0, 4.0, 1.0, 1.0, 3.0, 2.0, 1.0],
+            "features": {
+                "coo": {
+                    "shape": [6, 2],
+                    "row": [0, 1, 1, 2, 3, 4, 5, 5],
+                    "col": [0, 0, 1, 1, 0, 1, 0, 1],
+                    "data": [1.0, 2.0, 1.0, 3.0, 1.0, 2.0, 2.0, 2.0],
+                }
+            },
+            "column_names": ["people", "rooms"],
         },
-        hyperparameters={"count": 4, "epochs": 200},
-        question={"matrix": {"coo": {"shape": [1, 8], "row": [0] * 8, "col": list(range(8)), "data": [1.0] * 8}}},
+        hyperparameters={"count": 4, "epochs": 100, "comparisons": 0},
+        question={"matrix": {"coo": {"shape": [1, 6], "row": [0], "col": [5], "data": [1.0]}}},
     ),
 )

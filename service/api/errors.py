@@ -121,7 +121,7 @@ def _place(fault: Mapping[str, Any], body: Any) -> list[str]:
     if where != "body":
         return [str(part) for part in parts]
     named = [name for name in (_discriminator(fault),) if name]
-    missing = [parts.pop()] if fault["type"] == "missing" and parts else []
+    missing = [parts.pop()] if parts and (fault["type"] == "missing" or parts[-1] == "[key]") else []
     return [str(part) for part in (*_keys(parts, body), *missing, *named)]
 
 

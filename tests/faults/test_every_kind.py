@@ -101,17 +101,13 @@ def test_a_job_that_is_cancelled_keeps_its_checkpoint_and_another_goes_on_from_i
     assert "checkpoint" in told[told.index("cancel_requested") :]  # of its own accord, not killed
     kept = client.get(job_id, "/checkpoints")["data"]
     assert kept[0]["epoch"] > 0
-    refused(client.door.http.get(f"/v1/jobs/{job_id}/predictions"), *_without_result(client.kind))
+    refused(client.door.http.get(f"/v1/jobs/{job_id}/predictions"), 409, "result_not_ready")
     weights = client.door.http.get(f"/v1/jobs/{job_id}/weights?checkpoint=latest")
     assert weights.status_code == (200 if KINDS[client.kind].partial else 404)
     following = client.submitted(client.sample.continued, resume_from={"job_id": job_id, "checkpoint": kept[0]["id"]})
     runs.executed(system, following)
     state = client.get(following)
     assert (state["status"], state["resumed_from"]["epoch"]) == ("succeeded", kept[0]["epoch"]), state["error"]
-
-
-def _without_result(kind: str) -> tuple[int, str]:
-    return (409, "result_not_ready")
 
 
 @EVERY_KIND

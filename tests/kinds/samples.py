@@ -110,29 +110,28 @@ def _pruning() -> Sample:
 
 
 def _sampling() -> Sample:
-    rng = np.random.default_rng(0)
-    features = _coo(rng.exponential(size=(60, 4)))
+    draw = np.random.default_rng(2)
+    features = _coo(draw.random((80, 4)) * (draw.random((80, 4)) < 0.7))
     return Sample(
-        problem={"features": features, "initial_weights": rng.uniform(1.0, 9.0, 60).tolist()},
-        run={"mode": "hybrid", "count": 12, "random_fraction": 0.25, "epochs": 3000, "comparisons": 2},
+        problem={"features": features, "initial_weights": draw.uniform(1, 3, 80).tolist()},
+        run={"mode": "hybrid", "count": 20, "random_fraction": 0.25, "epochs": 3000, "comparisons": 1},
         every_epochs=200,
         endless={"epochs": 10_000_000},
         continued={"epochs": 40, "learning_rate": 0.05},
-        exact=("selection.npy", "sampling_weights.npy", "horvitz_thompson_weights.npy"),
+        exact=("sampling_weights.npy", "selection.npy"),
         bad_problems=(
             Refused(changed={"initial_weights": [1.0]}, pointer="/initial_weights"),
-            Refused(changed={"features": {"coo": {**features["coo"], "col": [9] * 240}}}, pointer="/features"),
-            Refused(changed={"targets": [1.0, 2.0, 3.0, "four"]}, pointer="/targets/3"),
+            Refused(changed={"targets": [1.0, 2.0, "three"]}, pointer="/targets/2"),
+            Refused(changed={"features": [[1.0]]}, pointer="/features"),
         ),
         bad_hyperparameters=(
-            Refused(changed={"count": 0}, pointer="/hyperparameters/count"),
+            Refused(changed={"count": None}, pointer="/hyperparameters/count"),
             Refused(changed={"counts": 5}, pointer="/hyperparameters/counts"),
-            Refused(changed={"mode": "all"}, pointer="/hyperparameters/mode"),
+            Refused(changed={"random_fraction": 1.5}, pointer="/hyperparameters/random_fraction"),
         ),
-        failing={"count": 61},
+        failing={"count": 81},
         code="infeasible_budget",
-        question={"matrix": {"coo": {"shape": [1, 60], "row": [0], "col": [59], "data": [2.0]}}},
-        table={"selection": 12},
+        question={"matrix": {"coo": {"shape": [1, 80], "row": [0], "col": [79], "data": [2.0]}}},
     )
 
 

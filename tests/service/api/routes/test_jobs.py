@@ -115,7 +115,7 @@ def test_a_bad_hyperparameter_is_refused_and_named(
         ({"deadline_seconds": 31 * 86400}, "/deadline_seconds"),
         ({"max_attempts": 0}, "/max_attempts"),
         ({"max_attempts": 101}, "/max_attempts"),
-        ({"kind": "sampling"}, "/kind"),
+        ({"kind": "weighing"}, "/kind"),
         ({"problem_id": "x" * 65}, "/problem_id"),
         ({"problem_id": 7}, "/problem_id"),
         ({"tags": {"": "empty"}}, "/tags//[key]"),
