@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from l0core.kind import versions_of
+from l0core.kinds import KINDS
 from service.api.routes import health
 from service.jobs import submission
 from service.system import System
@@ -69,7 +71,7 @@ def test_a_gpu_job_waits_runs_where_a_card_is_and_the_next_one_waits_again(syste
             until(lambda: has_succeeded(system, job_id))
             assert submission.resolve_device(system, "auto") == "cuda"
             shown = listed(system)["cuda:0"]
-            assert (shown["queues"], shown["kinds"]) == (["gpu"], {"calibration": 1})
+            assert (shown["queues"], shown["kinds"]) == (["gpu"], versions_of(KINDS))
             on_cpu = asked_for(system, "cpu")
             until(lambda: has_succeeded(system, on_cpu))
             assert "another worker of this machine has the card cuda:0" in refusal(system, with_card(cards))
