@@ -32,7 +32,7 @@ def assigned(texts: Iterable[str]) -> dict[str, Any]:
 def inputs_in(texts: Iterable[str]) -> dict[str, Any]:
     """Give `field=value` texts as a dict: the path of a file of arrays, what a .json or the lines a .txt hold, or JSON.
 
-    >>> inputs_in(["task=regression", "weight_bounds={\"upper\": 2}"])
+    >>> inputs_in(["task=regression", 'weight_bounds={"upper": 2}'])
     {'task': 'regression', 'weight_bounds': {'upper': 2}}
     """
     found: dict[str, Any] = {}

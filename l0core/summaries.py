@@ -10,9 +10,15 @@ from l0core.screen import pairs, short
 
 
 def summary_of(kind: str, summary: Mapping[str, Any]) -> RenderableType:
-    """Give the summary of a result of this kind as a table; of a kind that is not known here, every number of it."""
+    """Give the summary of a result of this kind as a table.
+
+    Of a kind that is not known here, and of a release whose summary lacks what the table shows, every number of it.
+    """
     show = KINDS[kind].shows_summary() if kind in KINDS else None
-    return pairs(_numbers(summary)) if show is None else show(summary)
+    try:
+        return pairs(_numbers(summary)) if show is None else show(summary)
+    except KeyError:
+        return pairs(_numbers(summary))
 
 
 def _numbers(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:

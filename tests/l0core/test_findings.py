@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0core.findings import Finding, in_short, shown
+from l0core.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
@@ -51,7 +52,7 @@ def test_a_number_is_shown_so_that_it_can_be_read(number: float, text: str) -> N
 
 def test_the_page_names_every_code_there_is_and_no_other() -> None:
     code = re.compile(r'(?:code=|_warning\(\s*|_finding\(problem, pair, |CODE = )"([a-z_]+)"')
-    kinds = [file for kind in ("calibration", "sampling") for file in (ROOT / "l0core" / kind).glob("*.py")]
-    sources = [*kinds, ROOT / "l0core/matrices.py", ROOT / "worker/child.py"]
+    kinds = [file for kind in KINDS for file in (ROOT / "l0core" / kind).glob("*.py")]
+    sources = [*kinds, ROOT / "l0core/matrices.py", ROOT / "l0core/continuing.py", ROOT / "worker/child.py"]
     known = {found for path in sources for found in code.findall(path.read_text(encoding="utf-8"))}
     assert set(re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)) == known

@@ -50,7 +50,9 @@ def write(system: System, verb: Callable[[Session], T]) -> T:
         return verb(session)
 
 
-def keep_problem(system: System, problem: CalibrationProblem | None = None, *, tenant: str = TENANT) -> str:
+def keep_problem(
+    system: System, problem: CalibrationProblem | None = None, *, tenant: str = TENANT, kind: str = "calibration"
+) -> str:
     """List a problem, with its bytes where it is given; gives its id."""
     problem_id = new_id("prb")
     sha256 = problem.sha256 if problem else problem_id
@@ -61,7 +63,7 @@ def keep_problem(system: System, problem: CalibrationProblem | None = None, *, t
     row = StoredProblem(
         id=problem_id,
         tenant=tenant,
-        kind="calibration",
+        kind=kind,
         sha256=sha256,
         sizes={},
         findings=[],
@@ -89,7 +91,7 @@ def request(problem_id: str, **changes: Any) -> JobRequest:
 
 def submitted(system: System, problem_id: str | None = None, **changes: Any) -> str:
     """Submit a job; gives its id."""
-    asked = request(problem_id or keep_problem(system), **changes)
+    asked = request(problem_id or keep_problem(system, kind=changes.get("kind", "calibration")), **changes)
     return write(system, lambda session: lifecycle.submit(session, TENANT, asked, system.dispatcher)).id
 
 
