@@ -139,7 +139,8 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
 
 def _of_broker(waiting_ids: Mapping[str, int | None]) -> Iterator[Metric]:
     known = {queue: number for queue, number in waiting_ids.items() if number is not None}
-    yield _one("l0_broker_up", "1 where the broker has answered this scrape in time.", float(len(known) == len(QUEUES)))
+    has_answered = bool(known) and len(known) == len(waiting_ids)
+    yield _one("l0_broker_up", "1 where the broker has answered this scrape in time.", float(has_answered))
     yield _many("l0_broker_waiting_ids", "Ids of jobs that wait in the broker.", ("queue",), _keyed(known))
 
 
