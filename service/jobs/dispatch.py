@@ -27,7 +27,11 @@ class Dispatcher:
 
     def waiting_ids(self) -> dict[str, int | None]:
         """Give how many ids the broker holds of each route that is known here; None while it is away."""
-        return {name: self._queue.waiting(name) for name in routes(QUEUES, versions_of(KINDS))}
+        found: dict[str, int | None] = {}
+        for name in routes(QUEUES, versions_of(KINDS)):
+            away = None in found.values()  # each further question would wait as long as the first
+            found[name] = None if away else self._queue.waiting(name)
+        return found
 
     def _send(self, job_id: str, queue: str) -> None:
         if not self._queue.publish(job_id, queue):
