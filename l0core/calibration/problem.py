@@ -1,6 +1,5 @@
 """A calibration problem: targets, a sparse matrix, design weights. Validated once, then trusted everywhere."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,12 +15,12 @@ from l0core.arrays import Axis, FloatArray
 from l0core.calibration import unit_rules
 from l0core.calibration.findings import structural_findings
 from l0core.canonical import Content
-from l0core.errors import InvalidInput, ShapeMismatch
+from l0core.errors import InvalidInput
 from l0core.findings import Finding
 from l0core.matrices import runs_of_rows
+from l0core.names import checked as names_of
 
 KIND_NAME = "calibration"
-_NAME_LENGTH = 1_000
 _SMALLEST_DIVISOR = 1e-100  # its reciprocal, and that squared, are still finite
 _NEED_POSITIVE = f"must be above 0 ({_SMALLEST_DIVISOR:g} at least)"
 _SMALL_SHARE = 0.001  # a target below this share of the totals it is made of is measured against that share
@@ -82,7 +81,7 @@ class CalibrationProblem:
             matrix=canonical,
             targets=arrays.vector(targets, name="targets", axis=per_target),
             design_weights=_design_weights(initial_weights, n),
-            names=_names(target_names, q),
+            names=names_of(target_names, field="target_names", usual="target", axis=per_target),
             target_weights=_positive(
                 np.ones(q) if target_weights is None else target_weights, "target_weights", per_target
             ),
@@ -216,29 +215,6 @@ def _design_weights(values: ArrayLike | None, n: int) -> FloatArray:
     if not weights.any():
         raise InvalidInput("initial_weights are all 0; at least one unit needs a weight", pointer="/initial_weights")
     return weights
-
-
-def _names(names: Sequence[str] | None, q: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"target_{i}" for i in range(q))
-    if len(names) != q:
-        raise ShapeMismatch(
-            f"target_names has {len(names)} names; the matrix has {q} rows, one a target", pointer="/target_names"
-        )
-    for i, name in enumerate(names):
-        _check_name(name, i)
-    return tuple(names)
-
-
-def _check_name(name: object, i: int) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= _NAME_LENGTH:
-        raise InvalidInput(
-            f"target_names[{i}] must be a text of 1 to {_NAME_LENGTH} characters", pointer=f"/target_names/{i}"
-        )
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidInput(
-            f"target_names[{i}] holds a control character or half a surrogate", pointer=f"/target_names/{i}"
-        )
 
 
 def _positive(values: ArrayLike, name: str, per_target: Axis) -> FloatArray:

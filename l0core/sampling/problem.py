@@ -1,6 +1,5 @@
 """A sampling problem: units by columns, design weights, perhaps an outcome. Validated once, then trusted everywhere."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +14,12 @@ from l0core import arrays, matrices
 from l0core.arrays import Axis, FloatArray
 from l0core.calibration.problem import CalibrationProblem
 from l0core.canonical import Content
-from l0core.errors import InvalidInput, NonfiniteInput, ShapeMismatch
+from l0core.errors import InvalidInput, NonfiniteInput
 from l0core.findings import Finding
+from l0core.names import checked as names_of
 from l0core.sampling.findings import structural_findings
 
 KIND_NAME = "sampling"
-_NAME_LENGTH = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ class SamplingProblem:
             features=canonical,
             targets=_targets(targets, canonical, design, per_column),
             design_weights=design,
-            names=_names(column_names, p),
+            names=names_of(column_names, field="column_names", usual="column", axis=per_column),
             holdout=_holdout(holdout, per_column),
             outcome=None if outcome is None else arrays.vector(outcome, name="outcome", axis=per_unit),
             strata=None if strata is None else arrays.integers(strata, name="strata", axis=per_unit),
@@ -204,29 +203,6 @@ def _targets(values: ArrayLike | None, features: sp.csr_array, design: FloatArra
             pointer="/features",
         )
     return totals + 0.0
-
-
-def _names(names: Sequence[str] | None, p: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"column_{i}" for i in range(p))
-    if len(names) != p:
-        raise ShapeMismatch(
-            f"column_names has {len(names)} names; the features have {p} columns", pointer="/column_names"
-        )
-    for i, name in enumerate(names):
-        _check_name(name, i)
-    return tuple(names)
-
-
-def _check_name(name: object, i: int) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= _NAME_LENGTH:
-        raise InvalidInput(
-            f"column_names[{i}] must be a text of 1 to {_NAME_LENGTH} characters", pointer=f"/column_names/{i}"
-        )
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidInput(
-            f"column_names[{i}] holds a control character or half a surrogate", pointer=f"/column_names/{i}"
-        )
 
 
 def _holdout(values: ArrayLike | None, per_column: Axis) -> NDArray[np.bool_]:

@@ -437,7 +437,7 @@ _BAD_CONTENT: dict[str, tuple[Callable[[Door], dict[str, Any]], str, str, str]] 
     "complex weights": (_npy("initial_weights", npy(np.ones(3, complex))), _REQUEST, "/initial_weights", "complex128"),
     "a column of targets": (_npy("targets", npy([[1.0], [2.0]])), _SHAPE, "/targets", "(2, 1); it needs (2,)"),
     "too few targets": (_inline(targets=[1.0]), _SHAPE, "/targets", "2 rows of the matrix"),
-    "too many names": (_inline(target_names=["a", "b", "c"]), _SHAPE, "/target_names", "3 names; the matrix has 2"),
+    "too many names": (_inline(target_names=["a", "b", "c"]), _SHAPE, "/target_names", "3 names; there are 2"),
     "an empty name": (_inline(target_names=["a", ""]), _REQUEST, "/target_names/1", "1 to 1000 characters"),
     "a negative weight": (
         _inline(initial_weights=[1.0, -2.0, 1.0]),
