@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from l0core.errors import InvalidHyperparameter, InvalidInput
+from l0core.errors import InvalidHyperparameter, InvalidInput, L0Error
 
 ARRAYS = (".npz", ".npy", ".mtx", ".parquet", ".safetensors")
 _PACKED = (".gz", ".zst")
@@ -18,15 +18,10 @@ def assigned(texts: Iterable[str]) -> dict[str, Any]:
     >>> assigned(["epochs=1e4", "loss=squared", "refit=false", "lambda_l2=0.5"])
     {'epochs': 10000, 'loss': 'squared', 'refit': False, 'lambda_l2': 0.5}
     """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise InvalidHyperparameter(f"'{text}' is no hyperparameter; write name=value, such as epochs=1000")
-        if name in found:
-            raise InvalidHyperparameter(f"{name} is given twice: '{found[name]}' and '{value}'; give it once")
-        found[name] = _value(value)
-    return found
+    return {
+        name: _value(value)
+        for name, value in _pairs(texts, InvalidHyperparameter, "hyperparameter", "name=value, such as epochs=1000")
+    }
 
 
 def inputs_in(texts: Iterable[str]) -> dict[str, Any]:
@@ -35,15 +30,23 @@ def inputs_in(texts: Iterable[str]) -> dict[str, Any]:
     >>> inputs_in(["task=regression", 'weight_bounds={"upper": 2}'])
     {'task': 'regression', 'weight_bounds': {'upper': 2}}
     """
-    found: dict[str, Any] = {}
+    return {
+        name: _input(value)
+        for name, value in _pairs(texts, InvalidInput, "input", "field=file, such as features=X.npz")
+    }
+
+
+def _pairs(texts: Iterable[str], error: type[L0Error], what: str, form: str) -> Iterator[tuple[str, str]]:
+    """Give each name once, with its text."""
+    found: dict[str, str] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise InvalidInput(f"'{text}' is no input; write field=file, such as features=X.npz")
+            raise error(f"'{text}' is no {what}; write {form}")
         if name in found:
-            raise InvalidInput(f"{name} is given twice; give it once")
-        found[name] = _input(value)
-    return found
+            raise error(f"{name} is given twice: '{found[name]}' and '{value}'; give it once")
+        found[name] = value
+        yield name, value
 
 
 def _input(text: str) -> Any:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ class Content:
             names = [name for name in file.keys() if name != _VALUES]  # noqa: SIM118 - not a mapping
             arrays = {name: file.get_tensor(name) for name in names}
         return Content(kind=metadata["kind"], arrays=arrays, values=values, notes=json.loads(metadata["notes"]))
+
+
+class Addressed:
+    """What is known by its content: a base of problems, which say what their `content` is."""
+
+    @property
+    def content(self) -> Content:
+        """Everything it consists of."""
+        raise NotImplementedError
+
+    @cached_property
+    def sha256(self) -> str:
+        """The content address: the same numbers give the same digest in whatever form they were sent."""
+        return self.content.sha256()
+
+    def save(self, path: Path) -> None:
+        """Write it to one safetensors file."""
+        self.content.save(path)
 
 
 def values_in(file: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from l0core.context import RunContext
 from l0core.errors import CheckpointIncompatible
 from l0core.history import History
 from l0core.version import VERSION
@@ -60,6 +61,37 @@ def _save(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]) -> 
         raise OSError(int(told.group(1)), os.strerror(int(told.group(1)))) from error
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+class Keeper:
+    """Writes a run's checkpoints as its context says: when they are due, and nothing where it keeps none."""
+
+    def __init__(self, context: RunContext, identity: Identity) -> None:
+        self._policy, self._clock, self._identity = context.checkpoints, context.clock, identity
+        self._last = context.clock()
+
+    def is_due(self, epoch: int, *, forced: bool) -> bool:
+        """Say whether the state after so many epochs is to be kept."""
+        policy = self._policy
+        if policy is None or forced:
+            return policy is not None
+        if policy.every_epochs is not None:
+            return epoch > 0 and epoch % policy.every_epochs == 0
+        return self._clock() - self._last >= policy.every_seconds
+
+    def keep(self, epoch: int, tensors: Mapping[str, Tensor], history: History) -> None:
+        """Write it, in the place of the one before; what cannot be written is the policy's to judge."""
+        policy = self._policy
+        if policy is None:
+            return
+        policy.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            write(policy.path, self._identity, epoch, tensors, history)
+        except OSError as error:
+            policy.missed(error, epoch)
+        else:
+            policy.saved(policy.path, epoch)
+        self._last = self._clock()
 
 
 def read(path: Path, identity: Identity) -> State:

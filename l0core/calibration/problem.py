@@ -14,7 +14,7 @@ from l0core import arrays, matrices
 from l0core.arrays import Axis, FloatArray
 from l0core.calibration import unit_rules
 from l0core.calibration.findings import structural_findings
-from l0core.canonical import Content
+from l0core.canonical import Addressed, Content
 from l0core.errors import InvalidInput
 from l0core.findings import Finding
 from l0core.matrices import runs_of_rows
@@ -27,7 +27,7 @@ _SMALL_SHARE = 0.001  # a target below this share of the totals it is made of is
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationProblem:
+class CalibrationProblem(Addressed):
     """Q targets over N units. `matrix` is Q x N float64 CSR; every array is finite and of the length its name says.
 
     `groups`, `scales` and `tolerances` are None when not given, `lower_bounds` and `upper_bounds` (of weights, not of
@@ -169,15 +169,6 @@ class CalibrationProblem:
             values={"n_units": self.n_units, "target_names": list(self.names)},
             notes=[finding.model_dump() for finding in self.input_findings],
         )
-
-    @cached_property
-    def sha256(self) -> str:
-        """The content address: the same numbers give the same digest in whatever form they were sent."""
-        return self.content.sha256()
-
-    def save(self, path: Path) -> None:
-        """Write the problem to one safetensors file."""
-        self.content.save(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

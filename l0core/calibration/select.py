@@ -28,7 +28,7 @@ from l0core.calibration.plateau import Plateau, Standing, travelled
 from l0core.calibration.reweighing import DISTANCE, SHARE, expected_loss, mean_squares, tangents, weighed
 from l0core.calibration.setting_out import gate_strategy, landscape, price_policy, starting_point
 from l0core.calibration.walk import Walk, walk
-from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
+from l0core.context import EpochReport, RunContext, Stopped
 from l0core.errors import CheckpointIncompatible, Diverged
 from l0core.history import History, log_distance, snapshot_distance
 
@@ -80,7 +80,7 @@ class Selector:
         self._history, self._plateau = History(), Plateau()
         self._seen: tuple[int, Measured] | None = None
         self._last_log = (0, context.clock())
-        self._last_checkpoint = context.clock()
+        self._keeper = checkpoint.Keeper(context, identity)
         self._begun_at, self._held_at = 0, math.nan
         self._importance: FloatArray | None = None
         if context.resume_from is not None:
@@ -285,23 +285,8 @@ class Selector:
         return Selection(weights=_float64(weights), gates=_float64(gates), usefulness=useful, history=self._history)
 
     def _checkpoint(self, *, forced: bool) -> None:
-        policy = self._context.checkpoints
-        if policy is None or not (forced or self._checkpoint_due(policy)):
-            return
-        tensors = self._sound_tensors()
-        policy.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            checkpoint.write(policy.path, self._identity, self._epoch, tensors, self._history)
-        except OSError as error:
-            policy.missed(error, self._epoch)
-        else:
-            policy.saved(policy.path, self._epoch)
-        self._last_checkpoint = self._context.clock()
-
-    def _checkpoint_due(self, policy: CheckpointPolicy) -> bool:
-        if policy.every_epochs is not None:
-            return self._epoch > 0 and self._epoch % policy.every_epochs == 0
-        return self._context.clock() - self._last_checkpoint >= policy.every_seconds
+        if self._keeper.is_due(self._epoch, forced=forced):
+            self._keeper.keep(self._epoch, self._sound_tensors(), self._history)
 
     def _sound_tensors(self) -> dict[str, Tensor]:
         """Give the state, and for whoever reads no state the weights it comes to; only where all are numbers."""

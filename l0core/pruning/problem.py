@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from l0core import arrays
 from l0core.arrays import Axis, FloatArray
-from l0core.canonical import Content
+from l0core.canonical import Addressed, Content
 from l0core.errors import InvalidInput
 from l0core.findings import Finding, shown
 from l0core.pruning import starting
@@ -28,7 +28,7 @@ _MOST_SIZE = 1e15
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruningProblem:
+class PruningProblem(Addressed):
     """n rows of d features with their outcomes: whole numbers below `plan.outputs` for classes, else any.
 
     `starting_weights` are float32 by their names in the network, or none. Build one with `PruningProblem.build`.
@@ -109,15 +109,6 @@ class PruningProblem:
                 "holdout_fraction": self.holdout_fraction,
             },
         )
-
-    @cached_property
-    def sha256(self) -> str:
-        """The content address: the same numbers give the same digest in whatever form they were sent."""
-        return self.content.sha256()
-
-    def save(self, path: Path) -> None:
-        """Write the problem to one safetensors file."""
-        self.content.save(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

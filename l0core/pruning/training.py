@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from l0core import checkpoint
-from l0core.context import CheckpointPolicy, EpochReport, RunContext, Stopped
+from l0core.context import EpochReport, RunContext, Stopped
 from l0core.continuing import changed_hyperparameters
 from l0core.errors import Diverged
 from l0core.history import History, log_distance
@@ -76,7 +76,7 @@ class Training:
         gated = gated_network(problem.plan, start, options, self._noise.manual_seed(self._seed(Purpose.GATES, -1)))
         self._gated = Learner.of(gated.to(context.device))
         self._pruned: Learner | None = None
-        self._last_log, self._last_checkpoint = (0, context.clock()), context.clock()
+        self._last_log, self._keeper = (0, context.clock()), checkpoint.Keeper(context, identity)
         if context.resume_from is not None:
             self._restore(context.resume_from)
         elif context.continue_from is not None:
@@ -219,24 +219,11 @@ class Training:
     # --- what is kept
 
     def _checkpoint(self, *, forced: bool) -> None:
-        policy = self._context.checkpoints
-        if policy is None or not (forced or self._checkpoint_due(policy)):
+        if not self._keeper.is_due(self._epoch, forced=forced):
             return
         if not all(learner.is_sound() for learner in self._learners().values()):
             raise self._diverged()
-        policy.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            checkpoint.write(policy.path, self._identity, self._epoch, self._tensors(), self._history)
-        except OSError as error:
-            policy.missed(error, self._epoch)
-        else:
-            policy.saved(policy.path, self._epoch)
-        self._last_checkpoint = self._context.clock()
-
-    def _checkpoint_due(self, policy: CheckpointPolicy) -> bool:
-        if policy.every_epochs is not None:
-            return self._epoch > 0 and self._epoch % policy.every_epochs == 0
-        return self._context.clock() - self._last_checkpoint >= policy.every_seconds
+        self._keeper.keep(self._epoch, self._tensors(), self._history)
 
     def _learners(self) -> dict[str, Learner]:
         both = {TWIN: self._twin, GATED: self._gated}

@@ -118,7 +118,7 @@ class _Rounds:
             self._resume(self.context.resume_from)
         elif self.context.continue_from is not None:
             self._continue(self.context.continue_from)
-        self._last_checkpoint = self.context.clock()
+        self._keeper = checkpoint.Keeper(self.context, self.identity)
 
     def run(self) -> bool:
         """Go on to the end and say whether it was reached; False where the context says stop."""
@@ -157,26 +157,10 @@ class _Rounds:
         self.context.report(EpochReport(epoch=self.done, epochs=self.done + left, metrics=metrics))
 
     def _checkpoint(self, *, forced: bool) -> None:
-        policy = self.context.checkpoints
-        if policy is None:
-            return
-        every = policy.every_epochs
-        due = self.done > 0 and self.done % every == 0 if every else self._seconds_since() >= policy.every_seconds
-        if not (forced or due):
-            return
-        policy.folder.mkdir(parents=True, exist_ok=True)
-        state = {_CHOSEN: self.chosen, "counted": np.array([self.exchanges, int(self.settled)])}
-        tensors = {name: torch.from_numpy(numbers.astype(np.int64)) for name, numbers in state.items()}
-        try:
-            checkpoint.write(policy.path, self.identity, self.done, tensors, self.history)
-        except OSError as error:
-            policy.missed(error, self.done)
-        else:
-            policy.saved(policy.path, self.done)
-        self._last_checkpoint = self.context.clock()
-
-    def _seconds_since(self) -> float:
-        return self.context.clock() - self._last_checkpoint
+        if self._keeper.is_due(self.done, forced=forced):
+            state = {_CHOSEN: self.chosen, "counted": np.array([self.exchanges, int(self.settled)])}
+            tensors = {name: torch.from_numpy(numbers.astype(np.int64)) for name, numbers in state.items()}
+            self._keeper.keep(self.done, tensors, self.history)
 
     def _resume(self, path: Path) -> None:
         self.done, held, self.history = checkpoint.read(path, self.identity)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from l0core import arrays, matrices
 from l0core.arrays import Axis, FloatArray
 from l0core.calibration.problem import CalibrationProblem
-from l0core.canonical import Content
+from l0core.canonical import Addressed, Content
 from l0core.errors import InvalidInput, NonfiniteInput
 from l0core.findings import Finding
 from l0core.names import checked as names_of
@@ -23,7 +23,7 @@ KIND_NAME = "sampling"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingProblem:
+class SamplingProblem(Addressed):
     """N units by P columns. `features` is N x P float64 CSR; every array is finite and of the length its name says.
 
     `targets` (P) are the totals to reproduce, those of the whole where none were given. `outcome` and `strata` (N) are
@@ -146,15 +146,6 @@ class SamplingProblem:
             values={"n_units": self.n_units, "target_names": list(self.names)},
             notes=[finding.model_dump() for finding in self.input_findings],
         )
-
-    @cached_property
-    def sha256(self) -> str:
-        """The content address: the same numbers give the same digest in whatever form they were sent."""
-        return self.content.sha256()
-
-    def save(self, path: Path) -> None:
-        """Write the problem to one safetensors file."""
-        self.content.save(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
