@@ -174,7 +174,7 @@ def curves(
             alike[extent].append(key)
     found = {key: Curve(n=n) for key, n in numbers.items()}
     for extent, some in alike.items():
-        rows = session.execute(_rows_of(job_id, some, extent)).all()
+        rows = session.connection().execute(_rows_of(job_id, some, extent)).all()  # tuples at once: they are many
         found.update((key, Curve(n=numbers[key], **columns)) for key, columns in _columns(rows))
     return found
 
