@@ -1,4 +1,4 @@
-"""The Celery instance and its signals. Threads, no fork: the engine's process is spawned, never forked from here."""
+"""The Celery instance and its signals. Threads, no fork: another process forks the engines."""
 
 import threading
 from typing import Any
@@ -12,6 +12,7 @@ from service.jobs.values import WorkerIdentity
 from service.logging import log
 from service.settings import Settings
 from service.system import System
+from worker.engine_process import engines
 from worker.maintenance import Maintenance
 from worker.tasks import register
 
@@ -24,6 +25,7 @@ def run(settings: Settings, worker: WorkerIdentity) -> int:
     app = celery_app(settings, routes(worker.queues, worker.kinds))
     register(app, system, worker, draining)
     _connect(Maintenance(system, worker), draining)
+    engines.start()
     return _serve(app, settings, worker.id)
 
 

@@ -1,7 +1,8 @@
-"""The spawned process: fetch the problem, run the engine, store what it leaves. It knows no database and no broker.
+"""What an engine's process does: fetch the problem, run the engine, store what it leaves.
 
-Its first line of standard input is the assignment; any later line, or the end of the input (the worker has died),
-means stop. It reports on the pipe whose number is its only argument. What it logs goes to a file that its worker reads.
+It is forked by `forks` and knows no database and no broker. The next line of its standard input is the assignment; any
+later line, or the end of the input (the worker has died), means stop. It reports on a pipe. What it logs goes to a file
+that its worker reads.
 """
 
 import faulthandler
@@ -52,8 +53,8 @@ _ROWS_A_MESSAGE = 1000
 _RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
 
 
-def main() -> None:
-    """Run the one assignment."""
+def main(pipe_number: int) -> None:
+    """Run the one assignment; `pipe_number` is that of the pipe to its worker."""
     assignment = Assignment.model_validate_json(sys.stdin.readline())
     stop = threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
@@ -61,7 +62,8 @@ def main() -> None:
     configure(settings, process=ENGINE)
     faulthandler.enable()
     bind_contextvars(job_id=assignment.job_id, attempt=assignment.attempt)
-    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as pipe:
+    log.info("engine_started", pid=os.getpid())
+    with os.fdopen(pipe_number, "w", encoding="utf-8", buffering=1) as pipe:
         store = open_store(settings, scratch=Path(assignment.folder) / "incoming")
         patience = Patience(seconds=settings.storage_patience_seconds, stop=stop)
         desk = Desk(assignment=assignment, settings=settings, store=store, patience=patience, write=pipe.write)
@@ -255,7 +257,3 @@ def _batches(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
     waiting = iter(rows)
     while batch := list(islice(waiting, size)):
         yield batch
-
-
-if __name__ == "__main__":
-    main()

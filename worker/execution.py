@@ -74,7 +74,6 @@ def _execute(job_id: str, system: System, worker: WorkerIdentity, draining: thre
             ThreadPoolExecutor(1, thread_name_prefix="deleting") as deleting,
             EngineProcess(_assignment(held, worker, folder), system.settings.environment()) as child,
         ):
-            log.info("engine_started", pid=child.pid)
             watch = Watch(system, worker, held, child, draining, deleting)
             watch.run()
             card_missing = watch.card_missing

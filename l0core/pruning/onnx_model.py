@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -40,6 +39,8 @@ class Runtime:
     """onnxruntime with one model on one thread of the CPU."""
 
     def __init__(self, model: bytes) -> None:
+        import onnxruntime  # noqa: PLC0415 - it starts a thread, and a process that is to be forked must have none
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
 """What connects a request with the child that answers it: three pairs of sockets, one end of each handed over.
 
-`talk` carries the request and the reply, `complaint` is the child's standard error. The nursery keeps its end of
-`life`: it says there that a child begins and how it ended, and kills the child once our end is shut.
+`talk` carries the request and the reply, `complaint` is the child's standard error; `service/forking/forks.py` says
+what `life` is.
 """
 
 import selectors
@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+
+from service.forking import lives
 
 _KILL_SECONDS = 10.0
 _READ_BYTES = 2**16
@@ -37,9 +39,10 @@ class Lines:
     life: socket.socket
     theirs: tuple[socket.socket, ...]
 
-    def hand_over(self, door: socket.socket) -> None:
-        """Give the other ends to the nursery."""
-        socket.send_fds(door, [b"!"], [line.fileno() for line in self.theirs])
+    @property
+    def numbers(self) -> list[int]:
+        """The other ends, for the nursery."""
+        return [line.fileno() for line in self.theirs]
 
     def ask(self, request: bytes, seconds: float) -> Ended | None:
         """Give how the child ended, None where none has begun; TimeoutError after `seconds`, with the child killed."""
@@ -64,13 +67,10 @@ class Lines:
             self.talk.shutdown(socket.SHUT_WR)
 
     def _ended(self, heard: dict[socket.socket, bytearray]) -> Ended | None:
-        match heard[self.life].split():
-            case []:
-                return None
-            case [_, code]:
-                return Ended(code=int(code), reply=bytes(heard[self.talk]), complaint=bytes(heard[self.complaint]))
-            case _:
-                return LOST
+        life = lives.read(bytes(heard[self.life]), over=True)
+        if life is None or life.code is None:
+            return None
+        return Ended(code=life.code, reply=bytes(heard[self.talk]), complaint=bytes(heard[self.complaint]))
 
 
 @contextmanager

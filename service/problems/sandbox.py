@@ -5,7 +5,7 @@ from typing import Any
 
 from service.errors import FieldError, ServiceError, StorageFull, Unprocessable
 from service.logging import log
-from service.problems.nursery import nursery
+from service.problems.nursery import ask, nursery
 from service.problems.requests import ParseRequest
 from service.problems.room import storage_full
 
@@ -15,7 +15,7 @@ _STATUS_CODES = frozenset({"invalid_matrix", "shape_mismatch", "nonfinite_input"
 def run(request: ParseRequest) -> dict[str, Any]:
     """Give the child's answer; Unprocessable where it refuses, crashes, or takes too long."""
     try:
-        ended = nursery.ask(request.model_dump_json().encode(), request.limits.seconds)
+        ended = ask(nursery, request.model_dump_json().encode(), request.limits.seconds)
     except TimeoutError:
         raise _refusal("invalid_input", f"reading it took more than {request.limits.seconds:g} s", "") from None
     if ended.complaint:

@@ -19,9 +19,9 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 FORGED = 'evil\n{"event": "job_succeeded", "job_id": "job_forged", "level": "info", "timestamp": "2000"}\n'
 STORY = [
     *("api job_submitted", "api job_published", "api job_submitted_again"),
-    *("worker job_claimed", "worker engine_started", "engine problem_loaded", "worker job_stage"),
+    *("worker job_claimed", "engine engine_started", "engine problem_loaded", "worker job_stage"),
     *("worker job_checkpoint", "worker job_worker_lost", "worker job_published", "worker job_claimed"),
-    *("worker engine_started", "engine problem_loaded", "engine run_resumes", "worker job_stage"),
+    *("engine engine_started", "engine problem_loaded", "engine run_resumes", "worker job_stage"),
     *(
         "worker job_checkpoint",
         "engine artifact_saved",

@@ -19,13 +19,14 @@ from tests.faults.pretending import Cards, with_card
 from tests.service.jobs.waiting import until
 from tests.services import MARK, marked_processes, new_mark
 from tests.worker.runs import PROBLEM
+from worker.forks import NAME
 
 QUICK = {"L0_LEASE_SECONDS": "4", "L0_RENEW_SECONDS": "1", "L0_REAP_SECONDS": "1", "L0_CHECKPOINT_SECONDS": "0.2"}
 PARTS = {
     "broker": {"valkey-server", "redis-server"},
     "api": {"service.api.serve"},
     "worker": {"worker"},
-    "engine": {"worker.child"},
+    "engine": {NAME},
 }
 _PATIENCE_SECONDS = 30.0
 

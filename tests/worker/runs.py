@@ -30,6 +30,7 @@ from tests.problems import solved
 from tests.service.jobs import scenes
 from tests.service.jobs.waiting import GENEROUS_SECONDS, until
 from worker.execution import execute
+from worker.forks import NAME
 
 SEED = 11
 EPOCHS = 3000
@@ -90,9 +91,9 @@ def leftovers(system: System) -> list[str]:
 def engine_of(worker: psutil.Process) -> psutil.Process | None:
     """Give the child that runs a job of this process."""
     with suppress(psutil.Error):
-        for child in worker.children():
+        for child in worker.children(recursive=True):
             with suppress(psutil.Error):
-                if "worker.child" in child.cmdline():
+                if child.name() == NAME:
                     return child
     return None
 

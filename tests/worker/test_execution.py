@@ -164,7 +164,8 @@ def test_a_job_whose_engine_is_killed_each_time_fails_and_the_next_one_runs(tidy
             attempt.engine.kill()
     job = scenes.job(tidy, job_id)
     assert (job.status, job.attempt, error_code(tidy, job_id)) == ("failed", 3, "worker_lost")
-    assert scenes.event_types(tidy, job_id)[1:] == ["started", "attempt_failed"] * 2 + ["started", "failed"]
+    happened = [kind for kind in scenes.event_types(tidy, job_id)[1:] if kind != "stage"]  # if it got so far
+    assert happened == ["started", "attempt_failed"] * 2 + ["started", "failed"]
     following = runs.submitted(tidy, epochs=5)
     runs.executed(tidy, following)
     assert scenes.job(tidy, following).status == "succeeded"

@@ -45,5 +45,5 @@ def _pretend_cards() -> None:
 
 if _KNOWS > 1:
     _be_of_a_later_release()
-if _CARDS and {"worker.card", "worker.child"} & set(sys.orig_argv):
+if _CARDS and {"worker.card", "worker.forks"} & set(sys.orig_argv):
     _pretend_cards()

@@ -12,11 +12,12 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-import service.problems.nursery as home
+import service.forking.nursery as home
 from service.errors import Unprocessable
+from service.forking.nursery import Nursery
 from service.problems import lines, sandbox
 from service.problems.lines import LOST
-from service.problems.nursery import Nursery
+from service.problems.nursery import ask, of_parsers
 from service.problems.requests import MatrixBody, MultiplyRequest
 from tests.service.jobs.waiting import until
 from tests.service.problems.files import ROOMY
@@ -27,10 +28,10 @@ _SMALL = MatrixBody.model_validate({"matrix": {"coo": {"shape": [1, 1], "row": [
 _FAILS = b"no JSON"
 _OWNER = """
 import os, sys
-from service.problems.nursery import nursery
+from service.problems.nursery import ask, nursery
 
 def fails():
-    return nursery.ask(b"no JSON", 60).code == 1
+    return ask(nursery, b"no JSON", 60).code == 1
 
 assert nursery.pid is None and fails()
 mine = nursery.pid
@@ -40,14 +41,14 @@ assert os.wait()[1] == 0
 assert fails() and nursery.pid == mine
 print("sound", flush=True)
 if len(sys.argv) > 1:
-    nursery.ask(sys.argv[1].encode(), 600)
+    ask(nursery, sys.argv[1].encode(), 600)
 """
 
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Nursery]:
     """A nursery of these tests' own."""
-    opened = Nursery()
+    opened = of_parsers()
     yield opened
     opened.end()
 
@@ -55,7 +56,7 @@ def own() -> Iterator[Nursery]:
 @pytest.fixture
 def nursery(own: Nursery) -> Nursery:
     """The same, started, whatever the test before has done to it."""
-    assert own.ask(_FAILS, _SECONDS).code == 1
+    assert ask(own, _FAILS, _SECONDS).code == 1
     return own
 
 
@@ -95,20 +96,20 @@ def children(of: Nursery, count: int) -> list[psutil.Process]:
 
 
 def test_it_is_started_when_it_is_needed_and_not_before() -> None:
-    assert Nursery().pid is None
+    assert of_parsers().pid is None
 
 
 def test_each_request_has_a_child_and_one_nursery_serves_all(nursery: Nursery) -> None:
     first = nursery.pid
-    assert nursery.ask(_FAILS, _SECONDS).code == 1
+    assert ask(nursery, _FAILS, _SECONDS).code == 1
     assert nursery.pid == first
 
 
 def test_it_runs_one_thread_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "L0_DATABASE_URL", "PGPASSWORD"):
         monkeypatch.setenv(name, "secret")
-    nursery = Nursery()
-    nursery.ask(_FAILS, _SECONDS)
+    nursery = of_parsers()
+    ask(nursery, _FAILS, _SECONDS)
     try:
         assert process(nursery).num_threads() == 1
         assert "secret" not in process(nursery).environ().values()
@@ -118,9 +119,9 @@ def test_it_runs_one_thread_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_request_does_not_wait_for_another(nursery: Nursery, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
-    first, second = (pool.submit(nursery.ask, held_up(tmp_path / name), _SECONDS) for name in ("one", "two"))
+    first, second = (pool.submit(ask, nursery, held_up(tmp_path / name), _SECONDS) for name in ("one", "two"))
     children(nursery, 2)
-    assert nursery.ask(_FAILS, _SECONDS).code == 1
+    assert ask(nursery, _FAILS, _SECONDS).code == 1
     assert not first.done()
     let_go(tmp_path / "two")
     assert b"EOFError" in second.result().reply
@@ -132,7 +133,7 @@ def test_a_request_does_not_wait_for_another(nursery: Nursery, pool: ThreadPoolE
 def test_a_child_catches_no_signal_and_dies_with_the_nursery(
     nursery: Nursery, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    pool.submit(nursery.ask, held_up(tmp_path / "pipe"), _SECONDS)
+    pool.submit(ask, nursery, held_up(tmp_path / "pipe"), _SECONDS)
     (child,) = children(nursery, 1)
     status = Path(f"/proc/{child.pid}/status").read_text(encoding="ascii")
     assert "SigCgt:\t0000000000000000\n" in status
@@ -144,9 +145,9 @@ def test_a_child_catches_no_signal_and_dies_with_the_nursery(
 def test_a_child_that_is_killed_takes_no_other_with_it(
     nursery: Nursery, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    first = pool.submit(nursery.ask, held_up(tmp_path / "one"), _SECONDS)
+    first = pool.submit(ask, nursery, held_up(tmp_path / "one"), _SECONDS)
     (child,) = children(nursery, 1)
-    second = pool.submit(nursery.ask, held_up(tmp_path / "two"), _SECONDS)
+    second = pool.submit(ask, nursery, held_up(tmp_path / "two"), _SECONDS)
     children(nursery, 2)
     child.kill()
     assert first.result() == LOST
@@ -158,15 +159,15 @@ def test_a_child_that_is_killed_takes_no_other_with_it(
 
 def test_a_child_that_takes_too_long_is_dead_when_its_owner_hears_of_it(nursery: Nursery, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
-        nursery.ask(held_up(tmp_path / "pipe"), 0.3)
+        ask(nursery, held_up(tmp_path / "pipe"), 0.3)
     assert process(nursery).children() == []
-    assert nursery.ask(_FAILS, _SECONDS).code == 1
+    assert ask(nursery, _FAILS, _SECONDS).code == 1
 
 
 def test_one_that_has_died_is_started_anew(nursery: Nursery) -> None:
     first = process(nursery)
     first.kill()
-    assert nursery.ask(_FAILS, _SECONDS).code == 1
+    assert ask(nursery, _FAILS, _SECONDS).code == 1
     assert nursery.pid != first.pid
     assert not first.is_running()
 
@@ -174,7 +175,7 @@ def test_one_that_has_died_is_started_anew(nursery: Nursery) -> None:
 def test_one_that_dies_before_the_child_begins_is_started_anew(nursery: Nursery, pool: ThreadPoolExecutor) -> None:
     first = process(nursery)
     first.suspend()
-    asked = pool.submit(nursery.ask, _FAILS, _SECONDS)
+    asked = pool.submit(ask, nursery, _FAILS, _SECONDS)
     time.sleep(_A_MOMENT_SECONDS)  # in which the request is handed over, most likely
     first.kill()
     assert asked.result().code == 1
@@ -198,9 +199,9 @@ def test_one_that_is_frozen_holds_nobody_up(nursery: Nursery, monkeypatch: pytes
     monkeypatch.setattr(lines, "_KILL_SECONDS", 0.1)
     process(nursery).suspend()
     with pytest.raises(TimeoutError):
-        nursery.ask(_FAILS, 0.1)
+        ask(nursery, _FAILS, 0.1)
     process(nursery).resume()
-    assert nursery.ask(_FAILS, _SECONDS).code == 1
+    assert ask(nursery, _FAILS, _SECONDS).code == 1
 
 
 def test_one_that_takes_nothing_any_more_is_replaced(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +213,7 @@ def test_one_that_takes_nothing_any_more_is_replaced(nursery: Nursery, monkeypat
     with capture_logs() as logged:
         while nursery.pid == frozen.pid:
             with pytest.raises(TimeoutError):
-                nursery.ask(_FAILS, 0.0)
+                ask(nursery, _FAILS, 0.0)
     assert [line["event"] for line in logged] == ["nursery_lost"]
     assert not frozen.is_running()
 
@@ -231,7 +232,7 @@ def test_two_hundred_requests_leave_no_handle(nursery: Nursery) -> None:
         return psutil.Process().num_fds(), process(nursery).num_fds()
 
     before = held()
-    assert {nursery.ask(_FAILS, _SECONDS).code for _ in range(200)} == {1}
+    assert {ask(nursery, _FAILS, _SECONDS).code for _ in range(200)} == {1}
     assert held() == before
 
 

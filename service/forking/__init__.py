@@ -1,0 +1,1 @@
+"""Warm processes that fork children: their owner's side and their own."""
