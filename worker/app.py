@@ -17,6 +17,7 @@ from worker.maintenance import Maintenance
 from worker.tasks import register
 
 _LOOK_AGAIN_SECONDS = 0.02
+_WARM_AFTER_SECONDS = 10.0  # where no job came before that: what starts by the dozen, or ends at once, loads nothing
 
 
 def run(settings: Settings, worker: WorkerIdentity) -> int:
@@ -25,7 +26,6 @@ def run(settings: Settings, worker: WorkerIdentity) -> int:
     app = celery_app(settings, routes(worker.queues, worker.kinds))
     register(app, system, worker, draining)
     _connect(Maintenance(system, worker), draining)
-    engines.start()
     return _serve(app, settings, worker.id)
 
 
@@ -34,6 +34,7 @@ def _connect(maintenance: Maintenance, draining: threading.Event) -> None:
 
     def ready(sender: Any, **_: Any) -> None:
         sender.hub.call_repeatedly(_LOOK_AGAIN_SECONDS, _look_again)
+        sender.hub.call_later(_WARM_AFTER_SECONDS, engines.start)
         maintenance.start()
         log.info("worker_ready")
 

@@ -37,7 +37,10 @@ class Nursery:
     def start(self) -> None:
         """Start it where it does not run; it gets ready beside whatever goes on here."""
         with self._lock:
-            self._open_door()
+            try:
+                self._open_door()
+            except OSError as error:
+                self._lose(error)
 
     def hand_over(self, lines: Sequence[int], *, ready_within: float | None = None) -> bool:
         """Have a child begun that has these ends of lines, the last one that of its life; see `forks`.
@@ -52,8 +55,7 @@ class Nursery:
                     self._await_ready(door, ready_within)
                 socket.send_fds(door, [b"!"], lines)
             except OSError as error:
-                log.warning("nursery_lost", nursery=self._module, reason=str(error))
-                self._end()
+                self._lose(error)
                 return False
         return True
 
@@ -74,6 +76,10 @@ class Nursery:
         if self._process is not None:
             self._process.returncode = 0  # another's child is not waited for
         self._lock, self._process, self._door = threading.Lock(), None, None
+
+    def _lose(self, error: OSError) -> None:
+        log.warning("nursery_lost", nursery=self._module, reason=str(error))
+        self._end()
 
     def _open_door(self) -> socket.socket:
         if self._door is None or self._is_shut(self._door):

@@ -15,6 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from l0core.calibration.options import CalibrationHyperparameters
 from l0core.calibration.run import run
@@ -122,8 +123,9 @@ def test_a_job_past_its_deadline_is_stopped(hasty: System) -> None:
 
 def test_a_drained_job_is_given_back_and_goes_on_as_if_nothing_had_been(tidy: System) -> None:
     job_id = runs.submitted(tidy, max_attempts=1)
-    with runs.attempt(tidy, job_id) as attempt, attempt.held_in_mid_run():
+    with capture_logs() as logged, runs.attempt(tidy, job_id) as attempt, attempt.held_in_mid_run():
         attempt.draining.set()
+        until(lambda: "stop_asked" in [line["event"] for line in logged])
     job, checkpoint = scenes.job(tidy, job_id), runs.latest_checkpoint(tidy, job_id)
     assert (job.status, job.attempt, job.lease_token) == ("running", 0, None)
     assert scenes.event_types(tidy, job_id)[-1] == "given_back"
