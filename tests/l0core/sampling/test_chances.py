@@ -1,5 +1,8 @@
 """The random part: inclusion probabilities that are kept, a size that is exact, totals without bias."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +10,8 @@ from hypothesis import strategies as st
 
 from l0core.arrays import FloatArray
 from l0core.sampling.chances import chances, chosen, with_random
-from tests.l0core.sampling.made import of_units
+from l0core.sampling.problem import SamplingProblem
+from tests.l0core.sampling.made import minnesota, of_units
 
 sizes = st.lists(st.floats(1e-2, 1e3), min_size=2, max_size=40).map(np.array)  # who comes within 1e-9 of 1 is certain
 
@@ -53,12 +57,15 @@ def test_a_unit_is_drawn_as_often_as_its_probability_says() -> None:
     assert (np.abs(counted / draws - expected) <= 4 * error + 1e-12).all()
 
 
-def test_horvitz_thompson_totals_are_unbiased_over_a_thousand_draws() -> None:
-    problem = of_units(n_units=300)
-    by_selection, rng = np.arange(0, 300, 15), np.random.default_rng(3)
+@pytest.mark.parametrize(("made", "count"), [(partial(of_units, n_units=300), 30), (lambda: minnesota()[0], 250)])
+def test_horvitz_thompson_totals_are_unbiased_over_a_thousand_draws(
+    made: Callable[[], SamplingProblem], count: int
+) -> None:
+    problem = made()
+    by_selection, rng = np.arange(0, problem.n_units, 15), np.random.default_rng(3)
     totals = []
     for _ in range(1_000):
-        sample = with_random(by_selection, problem.design_weights, 30, rng)
+        sample = with_random(by_selection, problem.design_weights, count, rng)
         totals.append(problem.features[sample.units].T @ sample.expanded(problem.design_weights))
     mean, error = np.mean(totals, axis=0), np.std(totals, axis=0, ddof=1) / np.sqrt(1_000)
     assert (np.abs(mean - problem.whole) <= 3 * error).all()
