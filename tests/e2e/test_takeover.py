@@ -16,7 +16,7 @@ from service.client import Client, Job
 from service.local import local_service, up_command
 from tests.services import MARK, marked_processes, new_mark
 
-LONG: dict[str, Any] = {"epochs": 150_000, "lambda_share": 0.1}
+LONG: dict[str, Any] = {"epochs": 50_000, "lambda_share": 0.1}
 QUICK = {  # the same rules on a shorter clock; the defaults are 30, 10 and 10 s
     "L0_LEASE_SECONDS": "4",
     "L0_RENEW_SECONDS": "1",

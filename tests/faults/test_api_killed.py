@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from service.settings import Settings
+from service.storage.held import HELD
 from tests.service.api.door import Door, open_door, until
 from tests.service.problems.files import NPY
 
@@ -15,11 +16,11 @@ _HEAD = f"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NPY}\r\
 
 
 def _half_sent(door: Door) -> socket.socket:
-    """Begin an upload, and see its first bytes arrive."""
+    """Begin an upload, and see its first bytes arrive in a file that is known to be held."""
     client = socket.create_connection(("127.0.0.1", door.http.base_url.port or 0))
-    before = door.incoming
+    before = set(door.incoming)
     client.sendall(_HEAD.encode())
-    until(lambda: len(door.incoming) > len(before))
+    until(lambda: any(name.startswith(HELD) for name in set(door.incoming) - before))
     return client
 
 

@@ -21,6 +21,7 @@ from tests.kinds.counting import VARIABLES, known_here
 from tests.service.api.door import Door, open_door, refused
 from tests.service.problems.files import NPY, npy
 from tests.service.terminal.typed import L0
+from worker.engine_process import engines
 from worker.execution import execute
 from worker.identity import identity
 
@@ -37,8 +38,10 @@ def door(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[D
     with pytest.MonkeyPatch.context() as patch, known_here():
         for name, value in VARIABLES.items():
             patch.setenv(name, value)
+        engines.end()  # one of before does not know the kind
         with open_door(settings) as opened:
             yield opened
+        engines.end()
 
 
 @pytest.fixture(scope="module")

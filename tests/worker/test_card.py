@@ -21,6 +21,7 @@ from tests.worker import runs
 from worker import card
 from worker.card import CardLost, CardMissing, CardTaken, taken_by_job, taken_by_worker
 from worker.devices import CannotStart, check, on_its_device
+from worker.engine_process import engines
 
 GPU_WORKER = WorkerIdentity(id="wrk_gpu", host="here", queues=("gpu", "cpu"), device="cuda:0")
 PATIENCE_SECONDS = 30.0
@@ -30,14 +31,16 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
-    """One pretended card, which this process and its children know."""
+    """One pretended card, which this process and its children know: a nursery of before does not."""
     made = Cards(tmp_path)
     made.put_in("cuda:0")
     for name, value in made.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("tempfile.tempdir", None)
+    engines.end()
     yield made
+    engines.end()
     monkeypatch.setattr("tempfile.tempdir", None)
 
 
