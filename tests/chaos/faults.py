@@ -38,6 +38,22 @@ def kill_an_engine(on: Deployment, dice: Random) -> Struck | None:
     return None
 
 
+def kill_a_nursery(on: Deployment, dice: Random) -> Struck | None:
+    """Kill -9 the process that forks engines; the engine it has forked ends with it."""
+    with suppress(psutil.NoSuchProcess):
+        if (nursery := _a_nursery(on, dice)) is not None:
+            nursery.kill()
+    return None
+
+
+def freeze_a_nursery(on: Deployment, dice: Random) -> Struck | None:
+    """Stop the process that forks engines for a while."""
+    with suppress(psutil.NoSuchProcess):
+        if (nursery := _a_nursery(on, dice)) is not None:
+            return _frozen(nursery, dice.uniform(0.2, 1.5) * LEASE)
+    return None
+
+
 def freeze_a_worker(on: Deployment, dice: Random) -> Struck | None:
     """Stop a worker for less or more than its lease, and let it go on."""
     seconds = dice.uniform(0.3, 2.5) * LEASE
@@ -91,6 +107,8 @@ def crash_the_database(on: Deployment, dice: Random) -> Struck | None:
 FAULTS: dict[Fault, str] = {  # and what of there is only one: no second fault befalls it before the first is over
     kill_a_worker: "",
     kill_an_engine: "",
+    kill_a_nursery: "",
+    freeze_a_nursery: "",
     freeze_a_worker: "",
     freeze_an_engine: "",
     drain_a_worker: "",
@@ -105,6 +123,11 @@ FAULTS: dict[Fault, str] = {  # and what of there is only one: no second fault b
 def _an_engine(on: Deployment, dice: Random) -> psutil.Process | None:
     engines = [engine for worker in on.workers if (engine := _engine_of(worker)) is not None]
     return dice.choice(engines) if engines else None
+
+
+def _a_nursery(on: Deployment, dice: Random) -> psutil.Process | None:
+    engine = _an_engine(on, dice)
+    return None if engine is None else engine.parent()
 
 
 def _engine_of(worker: Part) -> psutil.Process | None:
