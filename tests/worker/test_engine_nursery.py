@@ -15,8 +15,12 @@ from structlog.testing import capture_logs
 from service.forking import nursery as home
 from service.forking.nursery import Nursery
 from service.settings import Settings
+from service.system import System
+from tests.faults.processes import running_worker
+from tests.service.jobs import scenes
 from tests.service.jobs.waiting import until
 from tests.services import MARK, new_mark, wait_for_none
+from tests.worker import runs
 from tests.worker.runs import is_gone
 from tests.worker.test_engine_process import assignment, said
 from worker import engine_process
@@ -145,3 +149,13 @@ def test_a_worker_that_is_killed_leaves_neither_nursery_nor_engine(tmp_path: Pat
         assert owner.stdout.readline() == b"begun\n"
         owner.kill()
     assert wait_for_none(mark) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_that_has_no_job_has_its_engines_loaded_for_the_first_one(tidy: System) -> None:
+    with running_worker(tidy, "idle") as worker:
+        (nursery,) = until(lambda: [child for child in worker.process.children() if "worker.forks" in child.cmdline()])
+        job_id = runs.submitted(tidy, epochs=runs.ENDLESS)
+        engine = until(lambda: worker.engine)
+        assert engine.ppid() == nursery.pid
+        scenes.cancel(tidy, job_id)
