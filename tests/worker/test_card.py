@@ -24,7 +24,6 @@ from worker.devices import CannotStart, check, on_its_device
 from worker.engine_process import engines
 
 GPU_WORKER = WorkerIdentity(id="wrk_gpu", host="here", queues=("gpu", "cpu"), device="cuda:0")
-PATIENCE_SECONDS = 30.0
 GPU = {"worker_queues": "gpu", "worker_device": "cuda:0"}
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -92,7 +91,7 @@ def test_a_job_waits_for_the_card_that_another_engine_has_not_left_yet(tidy: Sys
     with ExitStack() as held:
         held.enter_context(taken_by_job("cuda:0"))
         with runs.attempt(tidy, job_id, GPU_WORKER) as attempt:
-            until(lambda: waits_for_a_lock(attempt.engine), PATIENCE_SECONDS)
+            until(lambda: waits_for_a_lock(attempt.engine))
             assert scenes.job(tidy, job_id).stage == "loading"
             held.close()
     assert scenes.job(tidy, job_id).status == "succeeded"

@@ -113,6 +113,7 @@ def test_an_engine_that_does_not_stop_is_killed(hasty: System) -> None:
 
 
 def test_a_job_past_its_deadline_is_stopped(hasty: System) -> None:
+    runs.executed(hasty, runs.submitted(hasty, epochs=1))  # with its engines loaded: the deadline is shorter than that
     job_id = runs.submitted(hasty, deadline_seconds=1.0)
     with runs.attempt(hasty, job_id) as attempt:
         attempt.engine.send_signal(signal.SIGSTOP)
