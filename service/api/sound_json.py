@@ -1,5 +1,7 @@
 """JSON from outside, read once: no key twice, no text that a database or a log cannot hold, no nesting without end.
 
+An object has a thousand keys at most.
+
 Numbers that are not finite are left to the models, which know their field. Routers whose bodies are JSON take
 `SoundJsonRoute` as their `route_class`.
 """
@@ -18,6 +20,7 @@ from service.errors import FieldError, Unprocessable, UnsupportedMedia
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _JSON = re.compile(r"application/([^/]+\+)?json")
+_MOST_KEYS = 1_000  # of one object: no body has more, and each that nobody knows would be a fault of its own
 _TAKEN = "JSON as 'Content-Type: application/json', and files to POST /v1/uploads"
 
 
@@ -68,6 +71,8 @@ def json_pointer(place: list[str]) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        raise refusal(f"an object of the body has {len(pairs)} keys; at most {_MOST_KEYS} are read")
     found = dict(pairs)
     if len(found) < len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
