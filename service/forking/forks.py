@@ -65,7 +65,9 @@ class Forks:
             self._end()
         *own, complaint, last = handed
         life = socket.socket(fileno=last)
-        if not _is_shut(life):
+        if _is_shut(life):
+            life.close()
+        else:
             self._fork(own, complaint, life)
         for number in (*own, complaint):
             os.close(number)

@@ -40,6 +40,17 @@ with EngineProcess(assignment(Path(sys.argv[1]), kind="calibration"), os.environ
 """
 
 
+_ASKS_NO_CARD = """
+import torch
+from worker.forks import _load
+def refuse(*_, **__):
+    raise AssertionError("a card is asked for before a fork")
+for name in ("is_available", "device_count", "current_device", "_lazy_init", "init"):
+    setattr(torch.cuda, name, refuse)
+_load()
+"""
+
+
 @pytest.fixture(scope="module")
 def own() -> Iterator[Nursery]:
     """A nursery of these tests' own."""
@@ -72,6 +83,11 @@ def test_one_nursery_forks_every_engine_and_runs_one_thread(own: Nursery, tmp_pa
             assert psutil.Process(child.pid).name() == NAME
     assert parents == [own.pid] * 2
     assert psutil.Process(own.pid).num_threads() == 1
+
+
+def test_what_a_nursery_loads_asks_for_no_card() -> None:
+    """CUDA that was looked at before a fork cannot be used after it (R17)."""
+    subprocess.run([sys.executable, "-c", _ASKS_NO_CARD], check=True)
 
 
 def test_an_engine_has_the_settings_it_was_given_and_not_those_of_the_nursery(own: Nursery, tmp_path: Path) -> None:
